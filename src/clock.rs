@@ -1,0 +1,101 @@
+//! Time as sessions see it: milliseconds since 1970 UTC, from a clock that can be replaced.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// A moment: milliseconds since 1970-01-01 00:00:00 UTC.
+///
+/// ```
+/// use axum_generic_session::Timestamp;
+/// use std::time::Duration;
+///
+/// let noon = Timestamp::from_millis(1_700_000_000_000);
+/// assert_eq!(noon.saturating_add(Duration::from_secs(1)).as_millis(), 1_700_000_001_000);
+/// assert_eq!(noon.saturating_add(Duration::MAX), Timestamp::MAX);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The last moment that every store and every cookie can name: the end of the year 9999.
+    pub const MAX: Self = Self(253_402_300_799_999);
+    /// 1970-01-01 00:00:00 UTC: what a removal cookie carries as its expiry.
+    pub const EPOCH: Self = Self(0);
+
+    /// The moment `millis` milliseconds after 1970 (capped at [`MAX`](Self::MAX)).
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        if millis > Self::MAX.0 { Self::MAX } else { Self(millis) }
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// This moment plus `duration`, capped at [`MAX`](Self::MAX): no lifetime, however long, overflows.
+    #[must_use]
+    pub fn saturating_add(self, duration: Duration) -> Self {
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self::from_millis(self.0.saturating_add(millis))
+    }
+
+    /// How long after `earlier` this moment is; zero if it is not after it.
+    #[must_use]
+    pub const fn saturating_since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::EPOCH.saturating_add(since)
+    }
+}
+
+/// Where the crate reads the time. Tests put a [`ManualClock`](SystemClock) here.
+pub trait Clock: Send + Sync + 'static {
+    /// The time now.
+    fn now(&self) -> Timestamp;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
+}
+
+/// The clock of the machine.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        SystemTime::now().into()
+    }
+}
+
+/// A clock whose type has been forgotten, with a `Debug` for the structures that hold it.
+#[derive(Clone)]
+pub(crate) struct SharedClock(pub(crate) Arc<dyn Clock>);
+
+impl SharedClock {
+    pub(crate) fn system() -> Self {
+        Self(Arc::new(SystemClock))
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+}
+
+impl fmt::Debug for SharedClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
