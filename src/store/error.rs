@@ -82,6 +82,11 @@ impl StoreError {
         self.kind
     }
 
+    /// What the driver said.
+    pub(crate) fn cause(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        &*self.source
+    }
+
     /// Whether trying again later may help.
     #[must_use]
     pub const fn is_unavailable(&self) -> bool {

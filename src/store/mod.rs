@@ -26,7 +26,8 @@ use rand::RngCore;
 use sha1::{Digest, Sha1};
 use tokio::{sync::watch, time::Instant};
 
-pub(crate) use self::erased::{DynStore, SharedStore};
+pub(crate) use self::erased::SharedStore;
+pub(crate) use self::error::BoxError;
 pub use self::error::{Applied, StoreError, StoreErrorKind};
 use crate::{clock::Timestamp, id::StoreKey};
 

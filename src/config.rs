@@ -1,0 +1,106 @@
+//! A layer's settings, checked and ready for use.
+
+use std::{fmt, sync::Arc};
+
+use axum::http::StatusCode;
+
+use crate::{
+    clock::SharedClock,
+    codec::Codec,
+    cookie::{CookieOptions, NAME_VALUE_LIMIT},
+    engine::{Engine, Limits},
+    hooks::Hooks,
+    id::{SessionId, StoreKey},
+    lifetime::Lifetime,
+    transport::Carrier,
+};
+
+/// Decides by the response's status whether what the handler did to the session takes effect.
+pub(crate) type CommitOn = Arc<dyn Fn(StatusCode) -> bool + Send + Sync>;
+
+/// All that a request needs to know of its layer.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) carrier: Carrier,
+    pub(crate) cookie: CookieOptions,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) hooks: Hooks,
+    pub(crate) clock: SharedClock,
+    pub(crate) codec: Codec,
+    pub(crate) prefix: Box<str>,
+    pub(crate) hash_ids: bool,
+    pub(crate) limits: Limits,
+    pub(crate) defer: bool,
+    pub(crate) allow_empty: bool,
+    pub(crate) strict: bool,
+    pub(crate) cache_headers: bool,
+    /// Whether a record that cannot be read is ended instead of being an error.
+    pub(crate) discard_corrupt: bool,
+    /// Bytes of an encoded session.
+    pub(crate) max_size: usize,
+    pub(crate) commit_on: CommitOn,
+}
+
+impl Config {
+    /// Under which key the store knows an id.
+    pub(crate) fn key(&self, id: &SessionId) -> StoreKey {
+        let key = if self.hash_ids {
+            StoreKey::hashed(&self.prefix, id)
+        } else {
+            StoreKey::plain(&self.prefix, id)
+        };
+        key.with_layout(self.codec.layout())
+    }
+
+    /// Everything that can be known to be wrong before the first request.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.cookie.check(&self.carrier.name)?;
+        self.lifetime.check()?;
+        if matches!(self.cookie.max_age, crate::MaxAge::Until(_)) {
+            return Err("`MaxAge::Until` is for one visitor: as the layer's setting it will lie in the past some day; \
+                        use `MaxAge::For` or `ttl`"
+                .into());
+        }
+        if self.carrier.keys.as_ref().is_some_and(crate::keyring::KeyRing::is_empty) {
+            return Err(
+                "the list of keys is empty: give at least one, or leave `keys` out for unsigned cookies"
+                    .into(),
+            );
+        }
+        if self.carrier.cookie_size(256) > NAME_VALUE_LIMIT {
+            return Err("name and value of the cookie may exceed 4096 bytes: choose a shorter name".into());
+        }
+        if !self.prefix.bytes().all(|b| b.is_ascii_graphic()) || self.prefix.len() > 256 {
+            return Err("the store prefix must be at most 256 visible ASCII characters".into());
+        }
+        if self.codec != Codec::Native && self.lifetime.max_lifetime.is_some() {
+            return Err(
+                "`max_lifetime` needs to know when a session began, which the layouts of koa and express do \
+                        not tell: leave it out, or use `SessionLayer::new`"
+                    .into(),
+            );
+        }
+        if self.max_size == 0 || self.limits.in_flight == 0 || self.limits.operation.is_zero() {
+            return Err("`max_size`, `max_in_flight` and `operation_timeout` must not be zero".into());
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("engine", &self.engine.store())
+            .field("carrier", &self.carrier)
+            .field("cookie", &self.cookie)
+            .field("lifetime", &self.lifetime)
+            .field("hooks", &self.hooks)
+            .field("codec", &self.codec)
+            .field("prefix", &self.prefix)
+            .field("hash_ids", &self.hash_ids)
+            .field("defer", &self.defer)
+            .field("allow_empty", &self.allow_empty)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,178 @@
+//! The layer's side of its store: every call bounded in time and number, waiting for a lost connection, and
+//! turns for those who write the same session.
+
+use std::{
+    future::Future,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    pin::Pin,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Mutex, MutexGuard, watch},
+    time::timeout,
+};
+
+use crate::{
+    clock::Timestamp,
+    id::StoreKey,
+    store::{Connection, Record, SharedStore, StoreError, When, Written},
+};
+
+/// Turns are kept for this many groups of sessions; two sessions in one group merely wait for each other.
+const TURNS: usize = 256;
+
+/// A store as a layer uses it; shared by all clones of the layer.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    store: SharedStore,
+    connection: Option<watch::Receiver<Connection>>,
+    in_flight: AtomicUsize,
+    turns: Box<[Mutex<()>]>,
+}
+
+/// The bounds of a layer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// For one call of the store.
+    pub(crate) operation: Duration,
+    /// For a connection to come back, counted from its loss.
+    pub(crate) reconnect: Duration,
+    /// Calls that wait for the store at one time.
+    pub(crate) in_flight: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { operation: Duration::from_secs(2), reconnect: Duration::from_secs(10), in_flight: 4096 }
+    }
+}
+
+impl Engine {
+    pub(crate) fn new(store: SharedStore) -> Self {
+        let connection = store.0.connection();
+        let turns = (0..TURNS).map(|_| Mutex::new(())).collect();
+        Self { store, connection, in_flight: AtomicUsize::new(0), turns }
+    }
+
+    pub(crate) fn store(&self) -> &SharedStore {
+        &self.store
+    }
+
+    pub(crate) async fn get(&self, limits: Limits, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        self.wait_for_connection(limits).await?;
+        self.bounded(limits, self.store.0.get(key)).await
+    }
+
+    /// A write. If the store cannot say whether it has happened, it is tried once more: the record's tag tells.
+    pub(crate) async fn set(
+        &self,
+        limits: Limits,
+        key: &StoreKey,
+        record: &Record,
+        when: When,
+    ) -> Result<Written, StoreError> {
+        match self.bounded(limits, self.store.0.set(key, record, when)).await {
+            Err(error) if error.is_unavailable() && !is_own(&error) => {
+                self.bounded(limits, self.store.0.set(key, record, when)).await
+            }
+            done => done,
+        }
+    }
+
+    pub(crate) async fn touch(
+        &self,
+        limits: Limits,
+        key: &StoreKey,
+        expires_at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.bounded(limits, self.store.0.touch(key, expires_at)).await
+    }
+
+    pub(crate) async fn destroy(&self, limits: Limits, key: &StoreKey) -> Result<(), StoreError> {
+        match self.bounded(limits, self.store.0.destroy(key)).await {
+            Err(error) if error.is_unavailable() && !is_own(&error) => {
+                self.bounded(limits, self.store.0.destroy(key)).await
+            }
+            done => done,
+        }
+    }
+
+    pub(crate) async fn rotate(
+        &self,
+        limits: Limits,
+        old: &StoreKey,
+        when: When,
+        new: &StoreKey,
+        record: &Record,
+    ) -> Result<Written, StoreError> {
+        self.bounded(limits, self.store.0.rotate(old, when, new, record)).await
+    }
+
+    /// Waits for a turn to write this session. The tag decides who wins; turns only see to it that each does.
+    pub(crate) async fn turn(&self, key: &StoreKey) -> MutexGuard<'_, ()> {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+        let group = usize::try_from(hash % self.turns.len() as u64).unwrap_or_default();
+        self.turns[group].lock().await
+    }
+
+    /// While the store is away, the requests that came within the limit wait together; later ones fail at once.
+    pub(crate) async fn wait_for_connection(&self, limits: Limits) -> Result<(), StoreError> {
+        let Some(connection) = &self.connection else { return Ok(()) };
+        let Connection::Disconnected { since } = *connection.borrow() else { return Ok(()) };
+        let mut connection = connection.clone();
+        let back = connection.wait_for(|now| *now == Connection::Connected);
+        match tokio::time::timeout_at(since + limits.reconnect, back).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(StoreError::unavailable("it has been shut down")),
+            Err(_) => Err(StoreError::unavailable("it has not come back within the reconnect timeout")),
+        }
+    }
+
+    /// Runs a call to its end or its limit. What is ready at once, as with the memory store, pays for neither.
+    async fn bounded<T>(
+        &self,
+        limits: Limits,
+        mut call: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + '_>>,
+    ) -> Result<T, StoreError> {
+        if self.in_flight.load(Relaxed) >= limits.in_flight {
+            return Err(StoreError::unavailable(Own("too many requests are waiting for it")));
+        }
+        let first = std::future::poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
+        if let Poll::Ready(done) = first {
+            return done;
+        }
+        let _waiting = Waiting::count(&self.in_flight);
+        match timeout(limits.operation, call).await {
+            Ok(done) => done,
+            Err(_) => Err(StoreError::in_doubt(Own("it did not answer in time"))),
+        }
+    }
+}
+
+/// One of the calls that wait; counted until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn count(in_flight: &'a AtomicUsize) -> Self {
+        in_flight.fetch_add(1, Relaxed);
+        Self(in_flight)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A bound of ours that was hit: trying again would only double it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Own(&'static str);
+
+fn is_own(error: &StoreError) -> bool {
+    error.cause().is::<Own>()
+}

@@ -1,0 +1,233 @@
+//! Signing keys: the first signs, each verifies, and a comparison tells nothing by its duration.
+
+use std::fmt;
+
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
+use cookie::Key;
+use hmac::{Hmac, Mac};
+use sha1::Sha1;
+use sha2::Sha256;
+
+/// Who else reads and writes the signature.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Scheme {
+    /// The `cookie` crate, and with it axum-extra's `SignedCookieJar`: base64 of HMAC-SHA-256 over the
+    /// value, in front of the value.
+    CookieJar,
+    /// koa's `cookies` with `keygrip`: base64url of HMAC-SHA-1 over `name=value`, in a cookie `name.sig`.
+    Keygrip,
+    /// `cookie-signature` of express: `s:value.` and base64 without padding of HMAC-SHA-256 over the value.
+    Express,
+}
+
+/// A list of keys with their HMAC state prepared: a signature costs no key set-up.
+#[derive(Clone)]
+pub(crate) struct KeyRing {
+    scheme: Scheme,
+    keys: Box<[Prepared]>,
+}
+
+#[derive(Clone)]
+enum Prepared {
+    Sha1(Hmac<Sha1>),
+    Sha256(Hmac<Sha256>),
+}
+
+/// Base64 of 32 bytes, padded: what stands in front of a value signed by the `cookie` crate.
+const JAR_SIGNATURE: usize = 44;
+
+impl KeyRing {
+    /// Keys of the `cookie` crate, shared with the application's own signed cookies.
+    pub(crate) fn cookie_jar<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Self {
+        Self::prepare(Scheme::CookieJar, keys.into_iter().map(Key::signing))
+    }
+
+    /// The text secrets of the Node libraries.
+    pub(crate) fn secrets<S: AsRef<[u8]>>(scheme: Scheme, secrets: &[S]) -> Self {
+        Self::prepare(scheme, secrets.iter().map(AsRef::as_ref))
+    }
+
+    fn prepare<'a>(scheme: Scheme, keys: impl Iterator<Item = &'a [u8]>) -> Self {
+        // HMAC takes a key of any length, so neither constructor refuses.
+        let keys = keys
+            .filter_map(|key| match scheme {
+                Scheme::Keygrip => Hmac::new_from_slice(key).ok().map(Prepared::Sha1),
+                Scheme::CookieJar | Scheme::Express => Hmac::new_from_slice(key).ok().map(Prepared::Sha256),
+            })
+            .collect();
+        Self { scheme, keys }
+    }
+
+    pub(crate) fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The id as it travels, signed by the first key. With [`Scheme::Keygrip`] it travels bare, and
+    /// [`detached`](Self::detached) gives what goes beside it.
+    pub(crate) fn seal(&self, id: &str) -> String {
+        let Some(key) = self.keys.first() else { return id.to_owned() };
+        match self.scheme {
+            Scheme::Keygrip => id.to_owned(),
+            Scheme::CookieJar => {
+                let mut text = String::with_capacity(JAR_SIGNATURE + id.len());
+                key.sign(&[id], |mac| STANDARD.encode_string(mac, &mut text));
+                text.push_str(id);
+                text
+            }
+            Scheme::Express => {
+                // `encodeURIComponent` in the `cookie` package: `s:` becomes `s%3A`, and base64's own
+                // `+` and `/` are escaped.
+                let mut signature = String::new();
+                key.sign(&[id], |mac| STANDARD_NO_PAD.encode_string(mac, &mut signature));
+                format!("s%3A{id}.{}", signature.replace('+', "%2B").replace('/', "%2F"))
+            }
+        }
+    }
+
+    /// The signature that keygrip puts into the cookie `name.sig`.
+    pub(crate) fn detached(&self, name: &str, value: &str) -> String {
+        let mut text = String::with_capacity(27);
+        if let Some(key) = self.keys.first() {
+            key.sign(&[name, "=", value], |mac| URL_SAFE_NO_PAD.encode_string(mac, &mut text));
+        }
+        text
+    }
+
+    /// Opens what [`seal`](Self::seal) made: the id, and which key it was (0: the one that signs now).
+    pub(crate) fn open<'a>(&self, text: &'a str) -> Option<(&'a str, usize)> {
+        match self.scheme {
+            Scheme::CookieJar => {
+                let (signature, id) = text.split_at_checked(JAR_SIGNATURE)?;
+                let mac = STANDARD.decode(signature).ok()?;
+                Some((id, self.verify(&[id], &mac)?))
+            }
+            Scheme::Express => {
+                let (id, signature) = text.strip_prefix("s:")?.rsplit_once('.')?;
+                let mac = STANDARD_NO_PAD.decode(signature).ok()?;
+                Some((id, self.verify(&[id], &mac)?))
+            }
+            Scheme::Keygrip => None,
+        }
+    }
+
+    /// Checks what [`detached`](Self::detached) made: which key it was.
+    pub(crate) fn open_detached(&self, name: &str, value: &str, signature: &str) -> Option<usize> {
+        let mac = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        self.verify(&[name, "=", value], &mac)
+    }
+
+    /// Every key is tried, in constant time each.
+    fn verify(&self, message: &[&str], mac: &[u8]) -> Option<usize> {
+        self.keys.iter().position(|key| key.verify(message, mac))
+    }
+}
+
+impl Prepared {
+    fn sign(&self, message: &[&str], give: impl FnOnce(&[u8])) {
+        match self {
+            Self::Sha1(mac) => give(&fed(mac, message).finalize().into_bytes()),
+            Self::Sha256(mac) => give(&fed(mac, message).finalize().into_bytes()),
+        }
+    }
+
+    fn verify(&self, message: &[&str], mac: &[u8]) -> bool {
+        match self {
+            Self::Sha1(prepared) => fed(prepared, message).verify_slice(mac).is_ok(),
+            Self::Sha256(prepared) => fed(prepared, message).verify_slice(mac).is_ok(),
+        }
+    }
+}
+
+fn fed<M: Mac + Clone>(prepared: &M, message: &[&str]) -> M {
+    let mut mac = prepared.clone();
+    for part in message {
+        mac.update(part.as_bytes());
+    }
+    mac
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyRing({:?}, {} keys, REDACTED)", self.scheme, self.keys.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cookie::{Cookie, CookieJar};
+
+    #[test]
+    fn keygrip_vectors() {
+        let ring = |keys: &[&str]| KeyRing::secrets(Scheme::Keygrip, keys);
+        let table: [(&[&str], &str, &str, &str); 5] = [
+            (
+                &["keys", "keykeys"],
+                "koss:test_sid",
+                "bGX1r5jcQHX4CqO1Heiy_DLvkTpQvx3M",
+                "ZvZ8W0x9akbySx-9kEUkVPqAd2g",
+            ),
+            (&["keys", "keykeys"], "koa.sid", "", "4Q4t-o__7Oasf7VtZqUFKLy4m7A"),
+            (
+                &["keykeys", "keys"],
+                "koa.sid",
+                "1HQzv4wBmHiLRCxdBWlJR5V2yuQ5PVVn",
+                "ijzOGLoef6qTprsSE7I0z8KCQPE",
+            ),
+            (&["newest", "older", "oldest"], "koa.sid", "abc", "6TLf_kCKGSBwVJ0mCsQy9BemihY"),
+            (&["clé €"], "koa.sid", "abc", "CeuUlVejXbEZ0173c4YWzT5IPig"),
+        ];
+        for (keys, name, value, signature) in table {
+            assert_eq!(ring(keys).detached(name, value), signature, "{keys:?} {name}={value}");
+            assert_eq!(ring(keys).open_detached(name, value, signature), Some(0));
+        }
+        let rotated = ring(&["newest", "older", "oldest"]);
+        assert_eq!(rotated.open_detached("koa.sid", "abc", "lfPW8Y0TEOgx9RNPaEal-ZD1bsM"), Some(1));
+        assert_eq!(rotated.open_detached("koa.sid", "abc", "6TLf_kCKGSBwVJ0mCsQy9BemihY="), None, "padded");
+    }
+
+    #[test]
+    fn the_cookie_crate_reads_what_is_sealed_and_the_reverse() {
+        let key = Key::generate();
+        let ring = KeyRing::cookie_jar([&key]);
+        let mut jar = CookieJar::new();
+        jar.signed_mut(&key).add(Cookie::new("sid", "abc"));
+        let theirs = jar.get("sid").expect("a cookie").value().to_owned();
+        assert_eq!(ring.seal("abc"), theirs);
+        assert_eq!(ring.open(&theirs), Some(("abc", 0)));
+    }
+
+    #[test]
+    fn no_single_byte_can_be_changed() {
+        let (old, new) = (Key::generate(), Key::generate());
+        let sealed = KeyRing::cookie_jar([&old]).seal("abcdefghijklmnop");
+        let ring = KeyRing::cookie_jar([&new, &old]);
+        assert_eq!(ring.open(&sealed), Some(("abcdefghijklmnop", 1)));
+        for i in 0..sealed.len() {
+            for byte in [b'A', b'B', b'=', b'0'] {
+                let mut bytes = sealed.clone().into_bytes();
+                if bytes[i] != byte {
+                    bytes[i] = byte;
+                    let text = String::from_utf8(bytes).expect("ascii");
+                    assert_eq!(ring.open(&text), None, "byte {i} as {}", byte as char);
+                }
+            }
+            assert_eq!(ring.open(&sealed[..i]), None, "cut to {i}");
+        }
+    }
+
+    #[test]
+    fn keys_are_not_printed() {
+        assert_eq!(
+            format!("{:?}", KeyRing::secrets(Scheme::Keygrip, &["hunter2"])),
+            "KeyRing(Keygrip, 1 keys, REDACTED)"
+        );
+    }
+}

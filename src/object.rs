@@ -1,0 +1,371 @@
+//! The session's data: one JSON object, read only as far as its top-level keys.
+//!
+//! Values stay the text they are until somebody asks for one. What is compared, merged and written back is
+//! text too, so that a key nobody touched costs nothing and survives byte for byte.
+
+use std::{borrow::Cow, fmt};
+
+use axum::body::Bytes;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+/// An object in insertion order. Entries lie in `source`, or are owned once they have been written.
+#[derive(Clone, Default)]
+pub(crate) struct Object {
+    source: Bytes,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    key: Piece,
+    value: Piece,
+}
+
+/// A stretch of JSON text: of the source, or on its own. A key is stored without quotes and escapes.
+#[derive(Clone)]
+enum Piece {
+    At(u32, u32),
+    Own(Box<[u8]>),
+}
+
+impl Object {
+    /// Finds the keys of a JSON object.
+    pub(crate) fn parse(source: Bytes) -> Result<Self, serde_json::Error> {
+        let mut entries = Vec::with_capacity(4 + source.len() / 96);
+        let mut json = serde_json::Deserializer::from_slice(&source);
+        (&mut json).deserialize_map(Entries { base: source.as_ptr() as usize, into: &mut entries })?;
+        json.end()?;
+        Ok(Self { source, entries })
+    }
+
+    /// The object that a value serializes to.
+    pub(crate) fn of(value: &impl serde::Serialize) -> Result<Self, serde_json::Error> {
+        Self::parse(serde_json::to_vec(value)?.into())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn bytes<'a>(&'a self, piece: &'a Piece) -> &'a [u8] {
+        match piece {
+            Piece::At(from, to) => &self.source[*from as usize..*to as usize],
+            Piece::Own(bytes) => bytes,
+        }
+    }
+
+    /// The JSON text under `key`. Of a key that stands there twice the last counts, as in `JSON.parse`.
+    pub(crate) fn get(&self, key: &str) -> Option<&[u8]> {
+        let entry = self.entries.iter().rfind(|e| self.bytes(&e.key) == key.as_bytes())?;
+        Some(self.bytes(&entry.value))
+    }
+
+    /// Keys and the JSON text of their values, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, &[u8])> {
+        self.entries.iter().map(|e| (String::from_utf8_lossy(self.bytes(&e.key)), self.bytes(&e.value)))
+    }
+
+    /// Puts JSON text under `key`; in its old place if the key is there.
+    pub(crate) fn put(&mut self, key: &str, value: &[u8]) {
+        let value = Piece::Own(value.into());
+        match self.entries.iter().rposition(|e| self.bytes(&e.key) == key.as_bytes()) {
+            Some(i) => self.entries[i].value = value,
+            None => self.entries.push(Entry { key: Piece::Own(key.as_bytes().into()), value }),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: &str) {
+        let Self { source, entries } = self;
+        entries.retain(|e| match &e.key {
+            Piece::At(from, to) => &source[*from as usize..*to as usize] != key.as_bytes(),
+            Piece::Own(bytes) => **bytes != *key.as_bytes(),
+        });
+    }
+
+    /// Puts or removes.
+    pub(crate) fn apply(&mut self, key: &str, value: Option<&[u8]>) {
+        match value {
+            Some(value) => self.put(key, value),
+            None => self.remove(key),
+        }
+    }
+
+    /// Appends the object as JSON text.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'{');
+        self.write_entries(out);
+        out.push(b'}');
+    }
+
+    /// Appends the entries alone, for a caller with members of its own to add.
+    pub(crate) fn write_entries(&self, out: &mut Vec<u8>) {
+        for (i, entry) in self.entries.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            write_key(self.bytes(&entry.key), out);
+            out.push(b':');
+            out.extend_from_slice(self.bytes(&entry.value));
+        }
+    }
+
+    /// About how long [`write`](Self::write)'s text will be.
+    pub(crate) fn size_hint(&self) -> usize {
+        2 + self
+            .entries
+            .iter()
+            .map(|e| self.bytes(&e.key).len() + self.bytes(&e.value).len() + 4)
+            .sum::<usize>()
+    }
+
+    /// What leads from `self` to `other`: each key that differs, with its new text, or `None` where it is gone.
+    pub(crate) fn changes_to<'a>(&'a self, other: &'a Self) -> Vec<Change<'a>> {
+        let mut changes = Vec::new();
+        let shared = self.source.as_ptr() == other.source.as_ptr() && self.source.len() == other.source.len();
+        for (i, entry) in other.entries.iter().enumerate() {
+            let key = other.bytes(&entry.key);
+            // Unchanged entries usually stand where they stood.
+            let mine = match self.entries.get(i) {
+                Some(e) if self.bytes(&e.key) == key => Some(e),
+                _ => self.entries.iter().rfind(|e| self.bytes(&e.key) == key),
+            };
+            let same = mine.is_some_and(|mine| match (&mine.value, &entry.value) {
+                (Piece::At(a, b), Piece::At(c, d)) if shared && (a, b) == (c, d) => true,
+                (a, b) => same_value(self.bytes(a), other.bytes(b)),
+            });
+            if !same {
+                changes.push((String::from_utf8_lossy(key), Some(other.bytes(&entry.value))));
+            }
+        }
+        for entry in &self.entries {
+            let key = self.bytes(&entry.key);
+            if !other.entries.iter().any(|e| other.bytes(&e.key) == key) {
+                changes.push((String::from_utf8_lossy(key), None));
+            }
+        }
+        changes
+    }
+
+    /// Whether both hold the same values under the same keys, in whatever order.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.changes_to(other).is_empty()
+    }
+}
+
+/// A key and its new JSON text, `None` where it was removed.
+pub(crate) type Change<'a> = (Cow<'a, str>, Option<&'a [u8]>);
+
+// The data are the visitor's: a log line must not carry them.
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Object({} keys)", self.entries.len())
+    }
+}
+
+/// Whether two JSON texts mean the same value. Equal text does; text that differs is read, since the order
+/// of a map or an escape may be all that differs.
+pub(crate) fn same_value(a: &[u8], b: &[u8]) -> bool {
+    if a == b {
+        return true;
+    }
+    let plain = |text: &[u8]| !matches!(text.first(), Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9'));
+    if plain(a) || plain(b) {
+        return false;
+    }
+    let read = serde_json::from_slice::<serde_json::Value>;
+    matches!((read(a), read(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+/// What came of a three-way merge.
+#[derive(Debug)]
+pub(crate) struct Merged {
+    pub(crate) object: Object,
+    /// Keys that both sides changed, differently.
+    pub(crate) clashes: usize,
+}
+
+/// Puts the changes from `base` to `mine` onto `theirs`, key by key.
+///
+/// A key that only one side changed takes that side's value. If both did, mine wins, except that a removal
+/// beats an edit: a one-time token that somebody has used must not come back.
+pub(crate) fn merge(base: &Object, mine: &Object, theirs: &Object) -> Merged {
+    let mut object = theirs.clone();
+    let mut clashes = 0;
+    for (key, value) in base.changes_to(mine) {
+        let (before, now) = (base.get(&key), theirs.get(&key));
+        let they_changed = match (before, now) {
+            (Some(before), Some(now)) => !same_value(before, now),
+            (before, now) => before.is_some() != now.is_some(),
+        };
+        if they_changed {
+            let agree = match (value, now) {
+                (Some(value), Some(now)) => same_value(value, now),
+                (value, now) => value.is_none() && now.is_none(),
+            };
+            clashes += usize::from(!agree);
+            if agree || now.is_none() {
+                continue;
+            }
+        }
+        object.apply(&key, value);
+    }
+    Merged { object, clashes }
+}
+
+fn write_key(key: &[u8], out: &mut Vec<u8>) {
+    if key.iter().any(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)) {
+        let text = String::from_utf8_lossy(key);
+        // A string always serializes, and writing to memory does not fail.
+        out.extend(serde_json::to_vec(&text).unwrap_or_default());
+    } else {
+        out.push(b'"');
+        out.extend_from_slice(key);
+        out.push(b'"');
+    }
+}
+
+/// Collects the entries of a map: offsets where serde_json borrows from the source, copies where it cannot.
+struct Entries<'v> {
+    base: usize,
+    into: &'v mut Vec<Entry>,
+}
+
+impl<'de> Visitor<'de> for Entries<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key_seed(Key { base: self.base })? {
+            let value = map.next_value::<&'de RawValue>()?;
+            let value = Piece::borrowed(value.get(), self.base);
+            self.into.push(Entry { key, value });
+        }
+        Ok(())
+    }
+}
+
+impl Piece {
+    fn borrowed(text: &str, base: usize) -> Self {
+        let from = text.as_ptr() as usize - base;
+        match (u32::try_from(from), u32::try_from(from + text.len())) {
+            (Ok(from), Ok(to)) => Self::At(from, to),
+            _ => Self::Own(text.as_bytes().into()),
+        }
+    }
+}
+
+struct Key {
+    base: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Piece;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Piece, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Key {
+    type Value = Piece;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Piece, E> {
+        Ok(Piece::borrowed(text, self.base))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Piece, E> {
+        Ok(Piece::Own(text.as_bytes().into()))
+    }
+}
+
+/// Reads the JSON text of one value.
+pub(crate) fn read_value<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(text: &str) -> Object {
+        Object::parse(Bytes::copy_from_slice(text.as_bytes())).expect(text)
+    }
+
+    fn text(object: &Object) -> String {
+        let mut out = Vec::new();
+        object.write(&mut out);
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn an_object_is_written_as_it_was_read() {
+        for json in ["{}", r#"{"a":1}"#, r#"{"b":[1, 2],"a":{"x":"é"},"c\"d":null}"#] {
+            assert_eq!(text(&object(json)), json);
+        }
+        assert_eq!(text(&object(r#" { "a" : 1 , "b" : 2 } "#)), r#"{"a":1,"b":2}"#);
+    }
+
+    #[test]
+    fn what_is_not_an_object_is_refused() {
+        for json in ["", "1", "[]", "null", "{", r#"{"a"}"#, r#"{"a":1}x"#, r#"{"a":01}"#, "\u{0}"] {
+            assert!(Object::parse(Bytes::copy_from_slice(json.as_bytes())).is_err(), "{json:?}");
+        }
+        assert!(Object::parse(Bytes::from_static(b"{\"a\":\"\xff\"}")).is_err());
+    }
+
+    #[test]
+    fn values_are_compared_by_meaning() {
+        for (a, b) in [("1", "1"), (r#"{"a":1,"b":2}"#, r#"{"b":2,"a":1}"#), (r#""é""#, r#""\u00e9""#)] {
+            assert!(same_value(a.as_bytes(), b.as_bytes()), "{a} {b}");
+        }
+        for (a, b) in [("1", "2"), ("null", "0"), ("[1,2]", "[2,1]"), (r#""plumless""#, r#""buckeroo""#)] {
+            assert!(!same_value(a.as_bytes(), b.as_bytes()), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn changes_undone_are_no_changes() {
+        let base = object(r#"{"a":1,"b":{"x":1,"y":2}}"#);
+        let mut mine = base.clone();
+        mine.put("a", b"2");
+        mine.put("c", b"3");
+        assert!(!base.same(&mine));
+        mine.put("a", b"1");
+        mine.remove("c");
+        mine.put("b", br#"{"y":2,"x":1}"#);
+        assert!(base.same(&mine));
+    }
+
+    #[test]
+    fn merging_follows_the_table() {
+        // base, mine, theirs, merged, clashes
+        let table = [
+            (r#"{"a":1}"#, r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":2}"#, 0),
+            (r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":1}"#, r#"{"a":2}"#, 0),
+            (r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":2}"#, r#"{"a":2}"#, 0),
+            (r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":3}"#, r#"{"a":2}"#, 1),
+            (r#"{"a":1}"#, "{}", r#"{"a":3}"#, "{}", 1),
+            (r#"{"a":1}"#, r#"{"a":2}"#, "{}", "{}", 1),
+            (r#"{"a":1}"#, "{}", "{}", "{}", 0),
+            ("{}", r#"{"a":1}"#, r#"{"b":2}"#, r#"{"b":2,"a":1}"#, 0),
+            ("{}", r#"{"a":1}"#, r#"{"a":1}"#, r#"{"a":1}"#, 0),
+            ("{}", r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":1}"#, 1),
+        ];
+        for (base, mine, theirs, expected, clashes) in table {
+            let merged = merge(&object(base), &object(mine), &object(theirs));
+            assert_eq!(text(&merged.object), expected, "{base} {mine} {theirs}");
+            assert_eq!(merged.clashes, clashes, "{base} {mine} {theirs}");
+        }
+    }
+}

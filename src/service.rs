@@ -1,0 +1,305 @@
+//! The middleware: opens a session before the handler, closes it after.
+
+use std::{
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    mem,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll, ready},
+};
+
+use axum::{
+    extract::OriginalUri,
+    http::{
+        HeaderMap, HeaderValue, Request,
+        header::{CACHE_CONTROL, VARY},
+    },
+    response::{IntoResponse, Response},
+};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    commit::{commit, detached},
+    config::Config,
+    cookie::path_matches,
+    error::{Error, Operation},
+    hooks::Later,
+    layer::SessionLayer,
+    session::Slot,
+    state::{Owed, State},
+    transport::Issue,
+};
+
+/// What [`SessionLayer`] puts around a service.
+pub struct SessionService<S, K> {
+    inner: S,
+    config: Arc<Config>,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<S, K: 'static> Layer<S> for SessionLayer<K> {
+    type Service = SessionService<S, K>;
+
+    // As tower-http's `cors` does: a wrong setting is told where the router is built, not to the first visitor.
+    #[allow(clippy::panic, reason = "documented on the type")]
+    fn layer(&self, inner: S) -> Self::Service {
+        match self.ready() {
+            Ok(config) => SessionService { inner, config, kind: PhantomData },
+            Err(why) => panic!("{why}"),
+        }
+    }
+}
+
+impl<S: Clone, K> Clone for SessionService<S, K> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), config: self.config.clone(), kind: PhantomData }
+    }
+}
+
+impl<S: fmt::Debug, K> fmt::Debug for SessionService<S, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionService").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<S, K, B> Service<Request<B>> for SessionService<S, K>
+where
+    S: Service<Request<B>> + Clone,
+    S::Response: IntoResponse,
+    K: 'static,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = SessionFuture<S, Request<B>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (request, opened) = open::<K, B>(&self.config, request);
+        match opened {
+            Opened::Outside => SessionFuture::handling(self.inner.call(request), None),
+            Opened::Deferred(state) => SessionFuture::handling(self.inner.call(request), Some(state)),
+            Opened::Eager { state, ours } => {
+                // The service that `poll_ready` has prepared is the one to call.
+                let clone = self.inner.clone();
+                let service = mem::replace(&mut self.inner, clone);
+                let loading = state.clone();
+                let load: Later<Result<(), Error>> = Box::pin(async move { loading.load_quietly().await });
+                SessionFuture {
+                    step: Step::Loading { load, call: Some((service, request)) },
+                    state: ours.then_some(state),
+                }
+            }
+        }
+    }
+}
+
+enum Opened {
+    /// Not on the cookie's path, or there is a session of this cookie already.
+    Outside,
+    /// To be loaded when somebody asks.
+    Deferred(Arc<State>),
+    /// To be loaded now; closed by us only if no outer layer does.
+    Eager { state: Arc<State>, ours: bool },
+}
+
+fn open<K: 'static, B>(config: &Arc<Config>, mut request: Request<B>) -> (Request<B>, Opened) {
+    let outer = request
+        .extensions()
+        .get::<Slot<K>>()
+        .filter(|slot| slot.0.config.carrier.name == config.carrier.name);
+    if let Some(Slot(state, ..)) = outer {
+        // A second layer stands aside, but what it promises its handlers, a loaded session, it sees to.
+        if config.defer || state.is_loaded() {
+            return (request, Opened::Outside);
+        }
+        let state = state.clone();
+        state.capture(request.headers(), request.extensions());
+        return (request, Opened::Eager { state, ours: false });
+    }
+    if config.cookie.path != "/" {
+        // Inside of a nested router the URI has lost its beginning.
+        let original = request.extensions().get::<OriginalUri>();
+        let path = original.map_or_else(|| request.uri().path(), |uri| uri.0.path());
+        if !path_matches(&config.cookie.path, path) {
+            return (request, Opened::Outside);
+        }
+    }
+    let parts = if config.hooks.want_the_request() {
+        let (parts, body) = request.into_parts();
+        let kept = Arc::new(parts.clone());
+        request = Request::from_parts(parts, body);
+        Some(kept)
+    } else {
+        None
+    };
+    let state = Arc::new(State::new(config.clone(), parts));
+    request.extensions_mut().insert(Slot::<K>::new(state.clone()));
+    if config.defer {
+        return (request, Opened::Deferred(state));
+    }
+    state.capture(request.headers(), request.extensions());
+    (request, Opened::Eager { state, ours: true })
+}
+
+pin_project_lite::pin_project! {
+    /// The future of a [`SessionService`].
+    pub struct SessionFuture<S, R> where S: Service<R> {
+        #[pin]
+        step: Step<S, R>,
+        state: Option<Arc<State>>,
+    }
+}
+
+pin_project_lite::pin_project! {
+    #[project = StepProj]
+    enum Step<S, R> where S: Service<R> {
+        Loading { load: Later<Result<(), Error>>, call: Option<(S, R)> },
+        Handling { #[pin] future: S::Future },
+        Closing { close: Later<Response> },
+    }
+}
+
+impl<S: Service<R>, R> SessionFuture<S, R> {
+    fn handling(future: S::Future, state: Option<Arc<State>>) -> Self {
+        Self { step: Step::Handling { future }, state }
+    }
+}
+
+impl<S, R> Future for SessionFuture<S, R>
+where
+    S: Service<R>,
+    S::Response: IntoResponse,
+{
+    type Output = Result<Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.step.as_mut().project() {
+                StepProj::Loading { load, call } => {
+                    let loaded = ready!(load.as_mut().poll(cx));
+                    let ((mut service, request), ()) = match (call.take(), loaded) {
+                        (Some(call), Ok(())) => (call, ()),
+                        (_, Err(error)) => return Poll::Ready(Ok(error.into_response())),
+                        (None, Ok(())) => return Poll::Pending,
+                    };
+                    let future = service.call(request);
+                    this.step.set(Step::Handling { future });
+                }
+                StepProj::Handling { future } => {
+                    let response = ready!(future.poll(cx))?.into_response();
+                    let Some(state) = this.state.take() else { return Poll::Ready(Ok(response)) };
+                    if state.config.defer && !state.is_used() && !state.flags.force_save.load(Relaxed) {
+                        state.flags.closed.store(true, Relaxed);
+                        return Poll::Ready(Ok(response));
+                    }
+                    this.step.set(Step::Closing { close: Box::pin(close(state, response)) });
+                }
+                StepProj::Closing { close } => return close.as_mut().poll(cx).map(Ok),
+            }
+        }
+    }
+}
+
+impl<S: Service<R>, R> fmt::Debug for SessionFuture<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionFuture")
+    }
+}
+
+/// The finalizer: commits, and tells the client what it must know.
+async fn close(state: Arc<State>, response: Response) -> Response {
+    let result = if (state.config.commit_on)(response.status()) {
+        let result = detached(Box::pin(commit(state.clone()))).await.map(|_| ());
+        match result {
+            Err(error) => match error.operation() {
+                Some(operation) if operation != Operation::Get => {
+                    state.or_degraded(operation, Err(error)).await
+                }
+                _ => Err(error),
+            },
+            done => done,
+        }
+    } else {
+        state.discard();
+        Ok(())
+    };
+    if result.is_err() {
+        state.discard();
+    }
+    state.flags.closed.store(true, Relaxed);
+    let mut response = match result {
+        Ok(()) => response,
+        // The session has ended: no cookie at all, neither one that revives it nor one that removes a newer.
+        Err(error) if error.is_gone() => {
+            state.data().owed = None;
+            error.into_response()
+        }
+        Err(error) => error.into_response(),
+    };
+    tell(&state, response.headers_mut());
+    response
+}
+
+fn tell(state: &State, headers: &mut HeaderMap) {
+    let config = &*state.config;
+    let (owed, way) = {
+        let mut data = state.data();
+        (data.owed.take(), data.way)
+    };
+    if config.cache_headers && (state.is_used() || owed.is_some()) {
+        for name in (0..config.carrier.ways()).filter_map(|way| config.carrier.vary(way)) {
+            add_vary(headers, &HeaderValue::from(name));
+        }
+    }
+    let Some(owed) = owed else { return };
+    if config.cache_headers {
+        make_private(headers);
+    }
+    let now = config.clock.now();
+    match owed {
+        Owed::Cookie { id, options, life } => {
+            let options = options.as_deref().unwrap_or(&config.cookie);
+            config.carrier.write(headers, way, &Issue { id: &id, options, life, now });
+        }
+        Owed::Removal { options } => {
+            config.carrier.clear(headers, way, options.as_deref().unwrap_or(&config.cookie), now);
+        }
+    }
+}
+
+fn add_vary(headers: &mut HeaderMap, name: &HeaderValue) {
+    let there = headers.get_all(VARY).iter().any(|value| {
+        value.as_bytes().split(|b| *b == b',').any(|part| {
+            let part = part.trim_ascii();
+            part == b"*" || part.eq_ignore_ascii_case(name.as_bytes())
+        })
+    });
+    if !there {
+        headers.append(VARY, name.clone());
+    }
+}
+
+/// No shared cache may keep an answer with a visitor's cookie in it. What the handler said more strictly stays;
+/// what it said against that goes.
+fn make_private(headers: &mut HeaderMap) {
+    let mut kept = vec!["private"];
+    let all: Vec<_> = headers.get_all(CACHE_CONTROL).iter().filter_map(|v| v.to_str().ok()).collect();
+    for directive in all.iter().flat_map(|v| v.split(',')).map(str::trim).filter(|d| !d.is_empty()) {
+        let name = directive.split('=').next().unwrap_or(directive).to_ascii_lowercase();
+        match name.as_str() {
+            "no-store" | "private" => return,
+            "public" | "s-maxage" => {}
+            _ => kept.push(directive),
+        }
+    }
+    if let Ok(value) = HeaderValue::from_str(&kept.join(", ")) {
+        headers.insert(CACHE_CONTROL, value);
+    }
+}

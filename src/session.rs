@@ -1,0 +1,419 @@
+//! The handle that handlers hold. Never sees a header.
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    ops::Deref,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use axum::{
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    http::{Extensions, request::Parts},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    commit::{self, Saved, commit, detached},
+    cookie::CookieOptions,
+    error::{Error, Kind},
+    id::SessionId,
+    object::{Object, read_value, same_value},
+    rules::Ending,
+    state::{Data, State},
+    view::{self, SessionData},
+};
+
+/// The bare view: every key of the session, as JSON.
+pub type Map = serde_json::Map<String, serde_json::Value>;
+
+/// The kind of session that [`SessionLayer::new`](crate::SessionLayer::new) makes.
+#[derive(Clone, Copy, Debug)]
+pub enum Main {}
+
+/// The visitor's session, seen as `T`; an extractor.
+///
+/// Nothing is read until a method asks, and once it is, every `Session` of the request shares it: extracted
+/// twice, cloned, in a middleware and in the handler, as different views `T`. What is changed is saved when the
+/// handler has answered, before the answer leaves.
+///
+/// ```
+/// use axum_generic_session::{Error, Session};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Visits {
+///     count: u64,
+/// }
+///
+/// async fn home(session: Session<Visits>) -> Result<String, Error> {
+///     let count = session.update(|v| { v.count += 1; v.count }).await?;
+///     Ok(format!("{count} views"))
+/// }
+/// ```
+///
+/// Without a type it is a key-value store: [`value`](Session::value), [`insert`](Session::insert),
+/// [`remove`](Session::remove), [`take`](Session::take).
+///
+/// Take `Option<Session<T>>` in a handler that also serves paths without a session. The second parameter tells
+/// several kinds of session apart, see [`SessionLayer::kind`](crate::SessionLayer::kind).
+pub struct Session<T: SessionData = Map, K = Main> {
+    pub(crate) state: Arc<State>,
+    view: PhantomData<fn() -> (T, K)>,
+}
+
+/// Where a request carries its session of kind `K`.
+pub(crate) struct Slot<K>(pub(crate) Arc<State>, pub(crate) PhantomData<fn() -> K>);
+
+impl<K> Slot<K> {
+    pub(crate) fn new(state: Arc<State>) -> Self {
+        Self(state, PhantomData)
+    }
+}
+
+impl<K> Clone for Slot<K> {
+    fn clone(&self) -> Self {
+        Self::new(self.0.clone())
+    }
+}
+
+impl<T: SessionData, K> Session<T, K> {
+    pub(crate) fn new(state: Arc<State>) -> Self {
+        Self { state, view: PhantomData }
+    }
+
+    /// The session as `T`, as it is now. Loads it on first use, once per request.
+    ///
+    /// A visitor without a session has `T::default()`; so has a field that the stored session lacks. The
+    /// snapshot may be held over any await. To change the session, call [`update`](Self::update): an assignment
+    /// through the `Arc` does not compile.
+    ///
+    /// # Errors
+    /// When the store fails (never for "no session"), or what is stored does not fit `T`.
+    pub async fn get(&self) -> Result<Arc<T>, Error> {
+        self.state.load().await?;
+        let data = self.state.data();
+        view::read(data.object()).map(Arc::new).map_err(|e| Error::json(&e))
+    }
+
+    /// Changes the session; it is saved when the handler has answered.
+    ///
+    /// Only the top-level fields that `change` changed are written, onto whatever other requests have written
+    /// meanwhile: a field that nobody else changed is never lost. If two requests change one field, the later one
+    /// wins; for counters and stock take [`transact`](Self::transact). A closure that panics changes nothing.
+    ///
+    /// After the response (a WebSocket, a spawned task) nobody saves for you: call [`save`](Self::save), or an
+    /// error is logged when the handle is dropped.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); and when `T` cannot be written as a JSON object.
+    pub async fn update<R>(&self, change: impl FnOnce(&mut T) -> R + Send) -> Result<R, Error> {
+        self.state.load().await?;
+        edit(&mut self.state.data(), change)
+    }
+
+    /// Reads, changes and writes the session in the store, now: as often as it takes until no other request comes
+    /// between. No increment is ever lost, also across servers. `change` may run several times.
+    ///
+    /// Whatever else the request has changed so far is saved with it. Works after the response too.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update) and [`save`](Self::save).
+    pub async fn transact<R>(&self, mut change: impl FnMut(&mut T) -> R + Send) -> Result<R, Error> {
+        self.state.load().await?;
+        self.must_be_savable()?;
+        commit::transact(&self.state, |data| edit(data, &mut change)).await
+    }
+
+    /// Replaces the whole session, the keys of other views included.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    pub async fn set(&self, value: T) -> Result<(), Error> {
+        self.state.load().await?;
+        let object = Object::of(&value).map_err(|e| Error::json(&e))?;
+        self.state.data().replace(object);
+        Ok(())
+    }
+
+    /// Logs out: the session ends, here and in the store, when the handler has answered.
+    ///
+    /// What is written afterwards belongs to a new session with a new id.
+    ///
+    /// # Errors
+    /// None today; the `Result` keeps a logout from being forgotten in an expression.
+    pub fn destroy(&self) -> Result<(), Error> {
+        self.state.end(Ending::Destroyed);
+        Ok(())
+    }
+
+    /// A new id and an empty session; the old one ends. The originals' meaning; a login that keeps the guest's
+    /// cart calls [`renew`](Self::renew).
+    ///
+    /// # Errors
+    /// After the response, when no cookie can be sent any more.
+    pub fn regenerate(&self) -> Result<(), Error> {
+        self.must_have_a_response("a new id cannot reach the client")?;
+        self.state.end(Ending::Regenerated);
+        Ok(())
+    }
+
+    /// A new id, the same data; the old id is dead once the handler has answered. Call it at every login and
+    /// every change of rights, so that an id planted before opens nothing after (OWASP, session fixation).
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); and after the response.
+    pub async fn renew(&self) -> Result<(), Error> {
+        self.must_have_a_response("a new id cannot reach the client")?;
+        self.state.load().await?;
+        self.state.renew();
+        Ok(())
+    }
+
+    /// Commits what has been changed and intended so far, now. What `Ok` says is in the store, also if the
+    /// handler fails later; the cookie, where one is due, goes out with the response.
+    ///
+    /// Works after the response as well, except for what needs a cookie: a first save, a new id.
+    ///
+    /// # Errors
+    /// When the store fails; [`is_gone`](Error::is_gone) when the session has ended meanwhile (nothing was
+    /// saved); when it is too large.
+    pub async fn save(&self) -> Result<Saved, Error> {
+        self.state.load().await?;
+        self.must_be_savable()?;
+        detached(Box::pin(commit(self.state.clone()))).await
+    }
+
+    /// The session's id; for a new session the one that it will get. Handle it like a password.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); and when `gen_id` fails.
+    pub async fn id(&self) -> Result<SessionId, Error> {
+        self.state.id().await
+    }
+
+    /// Whether the visitor has no stored session.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn is_new(&self) -> Result<bool, Error> {
+        self.state.load().await?;
+        Ok(self.state.is_new())
+    }
+
+    /// The cookie settings of this visitor: the layer's, unless changed.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn cookie(&self) -> Result<CookieOptions, Error> {
+        self.state.load().await?;
+        let data = self.state.data();
+        Ok(data.cookie().unwrap_or(&self.state.config.cookie).clone())
+    }
+
+    /// Changes the cookie settings of this visitor, kept with the session: "remember me" is
+    /// `update_cookie(|c| c.max_age = MaxAge::For(thirty_days))`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); and when the settings break the rules of cookies. Then nothing is changed.
+    pub async fn update_cookie(&self, change: impl FnOnce(&mut CookieOptions) + Send) -> Result<(), Error> {
+        let mut options = self.cookie().await?;
+        change(&mut options);
+        let config = &self.state.config;
+        options.check(&config.carrier.name).map_err(|why| Error::new(Kind::Cookie(why)))?;
+        let own = (options != config.cookie).then(|| Box::new(options));
+        self.state.data().edits.cookie = Some(own);
+        Ok(())
+    }
+
+    /// Saves at the end of the request whether or not anything was changed (the originals' `sessionSave = true`).
+    pub fn force_save(&self) {
+        self.state.flags.force_save.store(true, Relaxed);
+        self.state.flags.prevent_save.store(false, Relaxed);
+    }
+
+    /// Saves nothing and sends no cookie at the end of the request, not even a logout's (the originals'
+    /// `sessionSave = false`).
+    pub fn prevent_save(&self) {
+        self.state.flags.prevent_save.store(true, Relaxed);
+        self.state.flags.force_save.store(false, Relaxed);
+    }
+
+    /// The same session as another type. Both see each other's changes.
+    #[must_use]
+    pub fn view<U: SessionData>(&self) -> Session<U, K> {
+        Session::new(self.state.clone())
+    }
+
+    fn must_have_a_response(&self, why: &'static str) -> Result<(), Error> {
+        if self.state.is_closed() { Err(Error::new(Kind::Closed(why))) } else { Ok(()) }
+    }
+
+    fn must_be_savable(&self) -> Result<(), Error> {
+        if self.state.flags.degraded.load(Relaxed) {
+            return Err(Error::data("was not loaded, so there is nothing to save it to"));
+        }
+        if self.state.is_new() && !self.state.intent_is(Ending::Destroyed) {
+            self.must_have_a_response("a new session's id cannot reach the client")?;
+        }
+        Ok(())
+    }
+}
+
+/// Keys and values, for whom a type is too much.
+impl<K> Session<Map, K> {
+    /// The value under `key`; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); and when the value does not fit `V`.
+    pub async fn value<V: DeserializeOwned>(&self, key: &str) -> Result<Option<V>, Error> {
+        self.state.load().await?;
+        let data = self.state.data();
+        data.object().get(key).map(read_value).transpose().map_err(|e| Error::json(&e))
+    }
+
+    /// Puts a value under `key`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); and when the value cannot be written as JSON.
+    pub async fn insert(&self, key: &str, value: impl Serialize + Send) -> Result<(), Error> {
+        self.state.load().await?;
+        let text = serde_json::to_vec(&value).map_err(|e| Error::json(&e))?;
+        let mut data = self.state.data();
+        if !data.object().get(key).is_some_and(|old| same_value(old, &text)) {
+            data.object_mut().put(key, &text);
+        }
+        Ok(())
+    }
+
+    /// Takes `key` out. Removing what is not there changes nothing.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn remove(&self, key: &str) -> Result<(), Error> {
+        self.state.load().await?;
+        let mut data = self.state.data();
+        if data.object().get(key).is_some() {
+            data.object_mut().remove(key);
+        }
+        Ok(())
+    }
+
+    /// Takes `key` out and gives what was there: a flash message, a one-time token. Of two requests at one time
+    /// both may be given it; one that must not takes it inside of [`transact`](Self::transact).
+    ///
+    /// # Errors
+    /// As [`value`](Self::value).
+    pub async fn take<V: DeserializeOwned>(&self, key: &str) -> Result<Option<V>, Error> {
+        let value = self.value(key).await?;
+        self.remove(key).await?;
+        Ok(value)
+    }
+
+    /// Takes every key out. The session goes on, empty; to end it call [`destroy`](Self::destroy).
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn clear(&self) -> Result<(), Error> {
+        self.state.load().await?;
+        self.state.data().replace(Object::default());
+        Ok(())
+    }
+}
+
+/// Applies a closure to the session as `T`, and keeps the fields that it changed.
+fn edit<T: SessionData, R>(data: &mut Data, change: impl FnOnce(&mut T) -> R) -> Result<R, Error> {
+    let json = |e: serde_json::Error| Error::json(&e);
+    let mut value: T = view::read(data.object()).map_err(json)?;
+    let before = Object::of(&value).map_err(json)?;
+    let result = change(&mut value);
+    let after = Object::of(&value).map_err(json)?;
+    for (key, text) in before.changes_to(&after) {
+        data.object_mut().apply(&key, text);
+    }
+    Ok(result)
+}
+
+impl<T: SessionData, K> Clone for Session<T, K> {
+    fn clone(&self) -> Self {
+        Self::new(self.state.clone())
+    }
+}
+
+// Neither the id nor the data are shown.
+impl<T: SessionData, K> fmt::Debug for Session<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Session").field(&self.state).finish()
+    }
+}
+
+fn find<K: 'static>(extensions: &Extensions) -> Option<&Arc<State>> {
+    extensions.get::<Slot<K>>().map(|slot| &slot.0)
+}
+
+impl<S: Send + Sync, T: SessionData, K: 'static> FromRequestParts<S> for Session<T, K> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let state = find::<K>(&parts.extensions).ok_or_else(|| Error::new(Kind::MissingLayer))?;
+        state.capture(&parts.headers, &parts.extensions);
+        Ok(Self::new(state.clone()))
+    }
+}
+
+impl<S: Send + Sync, T: SessionData, K: 'static> OptionalFromRequestParts<S> for Session<T, K> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
+        Ok(find::<K>(&parts.extensions).map(|state| {
+            state.capture(&parts.headers, &parts.extensions);
+            Self::new(state.clone())
+        }))
+    }
+}
+
+/// The session's data, loaded before the handler runs: for handlers that always read and rarely write.
+///
+/// ```
+/// use axum_generic_session::Loaded;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct User {
+///     name: Option<String>,
+/// }
+///
+/// async fn greet(user: Loaded<User>) -> String {
+///     format!("hello {}", user.name.as_deref().unwrap_or("stranger"))
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Loaded<T: SessionData, K = Main> {
+    data: Arc<T>,
+    session: Session<T, K>,
+}
+
+impl<T: SessionData, K> Loaded<T, K> {
+    /// The handle, for changes.
+    #[must_use]
+    pub fn session(&self) -> &Session<T, K> {
+        &self.session
+    }
+}
+
+impl<T: SessionData, K> Deref for Loaded<T, K> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.data
+    }
+}
+
+impl<S: Send + Sync, T: SessionData, K: 'static> FromRequestParts<S> for Loaded<T, K> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let session = <Session<T, K> as FromRequestParts<S>>::from_request_parts(parts, state).await?;
+        Ok(Self { data: session.get().await?, session })
+    }
+}

@@ -1,0 +1,366 @@
+//! How the session id travels: in a cookie, in a header, or the application's own way. Never sees the store.
+
+use std::{fmt, sync::Arc};
+
+use axum::http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{AUTHORIZATION, COOKIE, SET_COOKIE},
+};
+
+use crate::{
+    clock::Timestamp,
+    cookie::{CookieLife, CookieOptions, Style, set_cookie},
+    id::SessionId,
+    keyring::{KeyRing, Scheme},
+};
+
+/// How much of a `Cookie` header is looked at, in bytes and in cookies: no more than servers let through, and
+/// no more than a browser sends.
+const COOKIE_HEADER_LIMIT: usize = 16 * 1024;
+const COOKIE_COUNT_LIMIT: usize = 200;
+
+/// The application's own way for an id to travel (the originals' `sessionIdStore`).
+///
+/// ```
+/// use axum::http::{HeaderMap, HeaderValue};
+/// use axum_generic_session::{IdTransport, SessionId};
+///
+/// /// The id in `x-device-token`; a logout is told by an empty one.
+/// struct DeviceToken;
+///
+/// impl IdTransport for DeviceToken {
+///     fn read(&self, headers: &HeaderMap) -> Option<String> {
+///         Some(headers.get("x-device-token")?.to_str().ok()?.to_owned())
+///     }
+///     fn write(&self, headers: &mut HeaderMap, id: &SessionId) {
+///         if let Ok(value) = HeaderValue::from_str(id.expose()) {
+///             headers.insert("x-device-token", value);
+///         }
+///     }
+///     fn clear(&self, headers: &mut HeaderMap) {
+///         headers.insert("x-device-token", HeaderValue::from_static(""));
+///     }
+/// }
+/// ```
+pub trait IdTransport: Send + Sync + 'static {
+    /// The id that the request brings, if it brings one.
+    fn read(&self, headers: &HeaderMap) -> Option<String>;
+    /// Sends the id with the response.
+    fn write(&self, headers: &mut HeaderMap, id: &SessionId);
+    /// Tells the client to forget its id.
+    fn clear(&self, headers: &mut HeaderMap);
+    /// The request header that the response depends on, for `Vary`.
+    fn vary(&self) -> Option<HeaderName> {
+        None
+    }
+}
+
+/// Where the session id is looked for, and sent.
+///
+/// ```
+/// use axum_generic_session::Transport;
+///
+/// // Browsers by cookie, the mobile app by `Authorization: Bearer <id>`.
+/// let transport = Transport::cookie().or(Transport::bearer());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Transport(Vec<Way>);
+
+#[derive(Clone)]
+enum Way {
+    Cookie,
+    Header(HeaderName),
+    Bearer,
+    Custom(Arc<dyn IdTransport>),
+}
+
+impl Transport {
+    /// The session cookie: the default.
+    #[must_use]
+    pub fn cookie() -> Self {
+        Self(vec![Way::Cookie])
+    }
+
+    /// A header of this name, such as `x-session-id`, in the request and in the response. An empty value in the
+    /// response tells the client to forget its id.
+    #[must_use]
+    pub fn header(name: HeaderName) -> Self {
+        Self(vec![Way::Header(name)])
+    }
+
+    /// `Authorization: Bearer <id>` in the request, `x-session-id` in the response.
+    #[must_use]
+    pub fn bearer() -> Self {
+        Self(vec![Way::Bearer])
+    }
+
+    /// The application's own.
+    #[must_use]
+    pub fn custom(transport: impl IdTransport) -> Self {
+        Self(vec![Way::Custom(Arc::new(transport))])
+    }
+
+    /// This one, and if it finds no id the other. The response goes the way that the request came; a new visitor
+    /// gets the first.
+    #[must_use]
+    pub fn or(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
+    fn uses_cookies(&self) -> bool {
+        self.0.iter().any(|way| matches!(way, Way::Cookie))
+    }
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cookie => f.write_str("Cookie"),
+            Self::Header(name) => write!(f, "Header({name})"),
+            Self::Bearer => f.write_str("Bearer"),
+            Self::Custom(_) => f.write_str("Custom"),
+        }
+    }
+}
+
+/// What the request brought, taken from its headers but not looked at: most requests never ask.
+#[derive(Default)]
+pub(crate) struct Captured {
+    cookies: Option<HeaderValue>,
+    others: Vec<(usize, String)>,
+}
+
+/// An id that has been found, and verified where it is signed.
+#[derive(Clone, Debug)]
+pub(crate) struct Presented {
+    pub(crate) id: SessionId,
+    /// Signed by a key that no longer signs: to be sent anew.
+    pub(crate) stale: bool,
+    /// Which way it came.
+    pub(crate) way: usize,
+}
+
+/// A `Set-Cookie` to be: who gets what, until when.
+pub(crate) struct Issue<'a> {
+    pub(crate) id: &'a SessionId,
+    pub(crate) options: &'a CookieOptions,
+    pub(crate) life: CookieLife,
+    pub(crate) now: Timestamp,
+}
+
+/// The transport with all that it needs to know of the layer.
+#[derive(Clone, Debug)]
+pub(crate) struct Carrier {
+    pub(crate) transport: Transport,
+    pub(crate) name: Box<str>,
+    pub(crate) keys: Option<KeyRing>,
+    pub(crate) style: Style,
+}
+
+impl Carrier {
+    /// Takes from the headers what [`read`](Self::read) may need. Copies no text of a cookie header.
+    pub(crate) fn capture(&self, headers: &HeaderMap) -> Captured {
+        let mut captured = Captured::default();
+        if self.transport.uses_cookies() {
+            captured.cookies = cookie_header(headers);
+        }
+        for (i, way) in self.transport.0.iter().enumerate() {
+            let text = match way {
+                Way::Cookie => None,
+                Way::Header(name) => headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned),
+                Way::Bearer => headers.get(AUTHORIZATION).and_then(bearer).map(str::to_owned),
+                Way::Custom(custom) => custom.read(headers),
+            };
+            captured.others.extend(text.map(|text| (i, text)));
+        }
+        captured
+    }
+
+    /// The id of the request: the first that is well-formed and, in a cookie, bears a good signature.
+    pub(crate) fn read(&self, captured: &Captured) -> Option<Presented> {
+        (0..self.transport.0.len()).find_map(|way| match self.transport.0[way] {
+            Way::Cookie => {
+                let header = captured.cookies.as_ref()?.as_bytes();
+                let (id, stale) = self.read_cookie(header)?;
+                Some(Presented { id, stale, way })
+            }
+            Way::Header(_) | Way::Bearer | Way::Custom(_) => {
+                let (_, text) = captured.others.iter().find(|(i, _)| *i == way)?;
+                Some(Presented { id: SessionId::parse(text)?, stale: false, way })
+            }
+        })
+    }
+
+    fn read_cookie(&self, header: &[u8]) -> Option<(SessionId, bool)> {
+        let header = &header[..header.len().min(COOKIE_HEADER_LIMIT)];
+        let values =
+            || cookies(header).filter(|(name, _)| *name == self.name.as_bytes()).map(|(_, value)| value);
+        let Some(keys) = &self.keys else {
+            return values().find_map(|value| Some((SessionId::parse(value)?, false)));
+        };
+        if keys.scheme() == Scheme::Keygrip {
+            let signatures = || {
+                cookies(header)
+                    .filter(|(name, _)| name.strip_suffix(b".sig") == Some(self.name.as_bytes()))
+                    .map(|(_, value)| value)
+            };
+            return values().find_map(|value| {
+                let key = signatures().find_map(|sig| keys.open_detached(&self.name, value, sig))?;
+                Some((SessionId::parse(value)?, key > 0))
+            });
+        }
+        values().find_map(|value| {
+            let plain = percent_decoded(value)?;
+            let (id, key) = keys.open(&plain)?;
+            Some((SessionId::parse(id)?, key > 0))
+        })
+    }
+
+    /// Sends the id, the way it came (`way`), or the first way.
+    pub(crate) fn write(&self, headers: &mut HeaderMap, way: usize, issue: &Issue<'_>) {
+        match &self.transport.0[way] {
+            Way::Cookie => self.write_cookie(headers, issue),
+            Way::Header(name) => insert(headers, name.clone(), issue.id.expose()),
+            Way::Bearer => insert(headers, SESSION_HEADER, issue.id.expose()),
+            Way::Custom(custom) => custom.write(headers, issue.id),
+        }
+    }
+
+    /// Tells the client to forget its id.
+    pub(crate) fn clear(&self, headers: &mut HeaderMap, way: usize, options: &CookieOptions, now: Timestamp) {
+        match &self.transport.0[way] {
+            Way::Cookie => {
+                for name in self.cookie_names() {
+                    let text = set_cookie(&name, "", options, CookieLife::Removal, now, self.style);
+                    append_cookie(headers, &name, text, options.overwrite);
+                }
+            }
+            Way::Header(name) => insert(headers, name.clone(), ""),
+            Way::Bearer => insert(headers, SESSION_HEADER, ""),
+            Way::Custom(custom) => custom.clear(headers),
+        }
+    }
+
+    /// The request header that decides which session a response is about.
+    pub(crate) fn vary(&self, way: usize) -> Option<HeaderName> {
+        match &self.transport.0[way] {
+            Way::Cookie => Some(COOKIE),
+            Way::Header(name) => Some(name.clone()),
+            Way::Bearer => Some(AUTHORIZATION),
+            Way::Custom(custom) => custom.vary(),
+        }
+    }
+
+    /// Every header that could have brought an id.
+    pub(crate) fn ways(&self) -> usize {
+        self.transport.0.len()
+    }
+
+    fn cookie_names(&self) -> Vec<String> {
+        let mut names = vec![self.name.to_string()];
+        if self.keys.as_ref().is_some_and(|keys| keys.scheme() == Scheme::Keygrip) {
+            names.push(format!("{}.sig", self.name));
+        }
+        names
+    }
+
+    fn write_cookie(&self, headers: &mut HeaderMap, issue: &Issue<'_>) {
+        let Issue { id, options, life, now } = issue;
+        let send = |headers: &mut HeaderMap, name: &str, value: &str| {
+            let text = set_cookie(name, value, options, *life, *now, self.style);
+            append_cookie(headers, name, text, options.overwrite);
+        };
+        match &self.keys {
+            None => send(headers, &self.name, id.expose()),
+            Some(keys) => {
+                send(headers, &self.name, &keys.seal(id.expose()));
+                if keys.scheme() == Scheme::Keygrip {
+                    let signature = keys.detached(&self.name, id.expose());
+                    send(headers, &format!("{}.sig", self.name), &signature);
+                }
+            }
+        }
+    }
+
+    /// How many bytes name and value of the cookie take with an id of this length.
+    pub(crate) fn cookie_size(&self, id: usize) -> usize {
+        let sample = "a".repeat(id);
+        self.name.len() + self.keys.as_ref().map_or(id, |keys| keys.seal(&sample).len())
+    }
+}
+
+const SESSION_HEADER: HeaderName = HeaderName::from_static("x-session-id");
+
+/// All `Cookie` headers as one: HTTP/2 may split them.
+fn cookie_header(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut all = headers.get_all(COOKIE).iter();
+    let first = all.next()?;
+    let Some(second) = all.next() else { return Some(first.clone()) };
+    let mut joined = first.as_bytes().to_vec();
+    for value in std::iter::once(second).chain(all) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(value.as_bytes());
+    }
+    HeaderValue::from_maybe_shared(axum::body::Bytes::from(joined)).ok()
+}
+
+/// The pairs of a `Cookie` header. Values lose the quotes around them; one that is not text is passed over.
+fn cookies(header: &[u8]) -> impl Iterator<Item = (&[u8], &str)> {
+    header.split(|b| *b == b';').take(COOKIE_COUNT_LIMIT).filter_map(|pair| {
+        let eq = pair.iter().position(|b| *b == b'=')?;
+        let value = std::str::from_utf8(pair[eq + 1..].trim_ascii()).ok()?;
+        let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
+        Some((pair[..eq].trim_ascii(), value))
+    })
+}
+
+/// `decodeURIComponent`, for the cookies that express writes; most values have nothing to decode.
+fn percent_decoded(text: &str) -> Option<std::borrow::Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(text.into());
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        if *first == b'%' {
+            let code = std::str::from_utf8(tail.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(code, 16).ok()?);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    String::from_utf8(bytes).ok().map(Into::into)
+}
+
+/// RFC 9110 section 11.1: the scheme in any case.
+fn bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    // An id is made of cookie octets, all of which a header may carry.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn append_cookie(headers: &mut HeaderMap, name: &str, text: String, overwrite: bool) {
+    let Ok(value) = HeaderValue::try_from(text) else { return };
+    if overwrite && headers.get_all(SET_COOKIE).iter().any(|v| is_cookie_named(v, name)) {
+        let others: Vec<_> =
+            headers.get_all(SET_COOKIE).iter().filter(|v| !is_cookie_named(v, name)).cloned().collect();
+        headers.remove(SET_COOKIE);
+        for other in others {
+            headers.append(SET_COOKIE, other);
+        }
+    }
+    headers.append(SET_COOKIE, value);
+}
+
+fn is_cookie_named(value: &HeaderValue, name: &str) -> bool {
+    value.as_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='))
+}
