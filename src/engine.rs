@@ -108,7 +108,12 @@ impl Engine {
         new: &StoreKey,
         record: &Record,
     ) -> Result<Written, StoreError> {
-        self.bounded(limits, self.store.0.rotate(old, when, new, record)).await
+        match self.bounded(limits, self.store.0.rotate(old, when, new, record)).await {
+            Err(error) if error.is_unavailable() && !is_own(&error) => {
+                self.bounded(limits, self.store.0.rotate(old, when, new, record)).await
+            }
+            done => done,
+        }
     }
 
     /// Waits for a turn to write this session. The tag decides who wins; turns only see to it that each does.

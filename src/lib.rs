@@ -20,9 +20,13 @@ mod session;
 mod manager;
 mod layer;
 mod service;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use ::cookie::{Key, SameSite};
 
+#[cfg(feature = "memory-store")]
+pub use crate::store::MemoryStore;
 pub use crate::{
     clock::{Clock, SystemClock, Timestamp},
     commit::Saved,
