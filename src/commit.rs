@@ -268,7 +268,7 @@ async fn rotate(state: &State) -> Result<Saved, Error> {
         let version = version(state, false)?;
         let when = When::Tagged(old.tag);
         let written = config.engine.rotate(config.limits, &old.key, when, &key, &version.record).await;
-        match written.map_err(|e| Error::store(Operation::Set, e))? {
+        match written.map_err(|e| Error::store(Operation::Rotate, e))? {
             Written::Done => {
                 adopt(state, id, key, version);
                 return Ok(Saved::Rotated);

@@ -13,18 +13,24 @@ use axum::{
 
 use crate::store::{BoxError, StoreError, StoreErrorKind};
 
-/// Which store operation failed; what an [`error_handler`](crate::SessionLayer::error_handler) is told.
+/// What a store is asked to do; an [`error_handler`](crate::SessionLayer::error_handler) is told which failed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
 pub enum Operation {
     /// Loading the session.
     Get,
-    /// Writing it: create, update, rotate.
+    /// Writing it.
     Set,
     /// Extending its life.
     Touch,
     /// Ending it.
     Destroy,
+    /// Moving it to a new id.
+    Rotate,
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Get, Self::Set, Self::Touch, Self::Destroy, Self::Rotate];
 }
 
 /// A session call failed.

@@ -1,9 +1,13 @@
 //! For the tests of an application: a clock that is moved by hand, and a store that counts, waits and fails.
 
+mod client;
 mod clock;
 mod probe;
+mod session;
 
 pub use self::{
+    client::{Answer, Client},
     clock::ManualClock,
-    probe::{Calls, Fault, Gate, Operation, ProbeStore},
+    probe::{Calls, Fault, Gate, ProbeStore},
+    session::session,
 };

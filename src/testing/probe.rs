@@ -13,29 +13,10 @@ use tokio::{
 
 use crate::{
     clock::Timestamp,
+    error::Operation,
     id::StoreKey,
     store::{Connection, Guarantee, Record, Store, StoreError, StoreErrorKind, When, Written},
 };
-
-/// What a store is asked to do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Operation {
-    /// [`Store::get`]
-    Get,
-    /// [`Store::set`]
-    Set,
-    /// [`Store::touch`]
-    Touch,
-    /// [`Store::destroy`]
-    Destroy,
-    /// [`Store::rotate`]
-    Rotate,
-}
-
-impl Operation {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Get, Self::Set, Self::Touch, Self::Destroy, Self::Rotate];
-}
 
 /// How often each operation was called.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -140,7 +121,8 @@ impl Drop for Gate {
 ///
 /// ```
 /// use axum_generic_session::{MemoryStore, SessionId, Store, StoreKey, store::StoreErrorKind};
-/// use axum_generic_session::testing::{Fault, Operation, ProbeStore};
+/// use axum_generic_session::Operation;
+/// use axum_generic_session::testing::{Fault, ProbeStore};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// let probe = ProbeStore::new(MemoryStore::new());
