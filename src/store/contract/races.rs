@@ -3,7 +3,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use tokio::sync::Barrier;
+use tokio::{sync::Barrier, task::yield_now};
 
 use super::{
     bench::{Bench, Expected, HOUR, brief, expect},
@@ -51,6 +51,8 @@ async fn add<S: Store>(store: Arc<S>, key: StoreKey, times: usize) -> Verdict<us
         let next = format!("{}", number(&current)? + 1);
         let mine =
             Record { tag: tag_for(key.layout(), next.as_bytes()), data: next.into(), ..current.clone() };
+        // A store in memory answers without ever waiting: let others in between the read and the write.
+        yield_now().await;
         match store.set(&key, &mine, When::Tagged(current.tag)).await? {
             Written::Done => {
                 swaps += 1;
@@ -129,6 +131,7 @@ pub(super) async fn destroy<S: Store>(bench: &Bench<S>, layout: Layout) -> Verdi
             runners.push(Box::pin(async move {
                 let mut expected = tag;
                 for record in &mine {
+                    yield_now().await;
                     match n % 3 {
                         0 => drop(store.set(&key, record, When::Present).await?),
                         1 => match store.set(&key, record, When::Tagged(expected)).await? {
@@ -144,7 +147,7 @@ pub(super) async fn destroy<S: Store>(bench: &Bench<S>, layout: Layout) -> Verdi
         }
         let (store, doomed) = (bench.node(1), key.clone());
         runners.push(Box::pin(async move {
-            tokio::task::yield_now().await;
+            yield_now().await;
             Ok(store.destroy(&doomed).await?)
         }));
         race(runners).await?;
@@ -205,6 +208,7 @@ pub(super) async fn touch<S: Store>(bench: &Bench<S>, layout: Layout) -> Verdict
         let later: Vec<Timestamp> = (1..=10).map(|hours| bench.after(HOUR * hours)).collect();
         runners.push(Box::pin(async move {
             for moment in later.iter().cycle().take(times) {
+                yield_now().await;
                 let alive = store.touch(&key, *moment).await?;
                 ensure(alive, || "touch of a live record said false".into())?;
             }
@@ -228,6 +232,7 @@ pub(super) async fn read<S: Store>(bench: &Bench<S>, layout: Layout) -> Verdict 
         let expires_at = bench.after(HOUR);
         runners.push(Box::pin(async move {
             for write in 0..times {
+                yield_now().await;
                 if n % 2 == 0 {
                     let text = format!("{n}.{write} ").repeat(200);
                     let principal = (layout == Layout::Native).then(|| text[..text.len() / 200].into());

@@ -1,7 +1,7 @@
 //! One of the maps that the sessions are spread over, and what stands in it.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     hash::{BuildHasherDefault, Hash, Hasher},
     ops::Add,
 };
@@ -134,8 +134,9 @@ impl Shard {
     /// room for it, and of that only.
     pub(super) fn insert(&mut self, key: SlotKey, slot: Slot, now: Timestamp) -> Size {
         self.earliest = Some(self.earliest.map_or(slot.expires_at, |first| first.min(slot.expires_at)));
-        if let Entry::Occupied(mut taken) = self.slots.entry(key) {
-            taken.insert(slot);
+        // Not by `entry`, which makes the table grow before it is asked to insert anything.
+        if let Some(taken) = self.slots.get_mut(&key) {
+            *taken = slot;
             return Size::default();
         }
         let mut swept = Size::default();

@@ -1,5 +1,11 @@
-//! The conformance suite over the stores that need no server, and over broken ones, which it must find.
+//! The stores that need no server: the conformance suite over them, over stores that break it (which it must
+//! find), and what they promise beyond it.
 #![cfg(all(feature = "store-contract", feature = "memory-store"))]
+
+mod broken;
+mod limits;
+mod probe;
+mod three_method;
 
 use axum_generic_session::{MemoryStore, store::contract::Contract, testing::ManualClock};
 
