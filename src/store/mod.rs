@@ -18,6 +18,8 @@
 
 mod erased;
 mod error;
+#[cfg(feature = "redis-store")]
+pub mod redis;
 
 use std::{fmt, future::Future};
 
