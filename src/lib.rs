@@ -27,6 +27,8 @@ pub use ::cookie::{Key, SameSite};
 
 #[cfg(feature = "memory-store")]
 pub use crate::store::MemoryStore;
+#[cfg(feature = "redis-store")]
+pub use crate::store::redis::RedisStore;
 pub use crate::{
     clock::{Clock, SystemClock, Timestamp},
     commit::Saved,

@@ -31,6 +31,8 @@ mod erased;
 mod error;
 #[cfg(feature = "memory-store")]
 mod memory;
+#[cfg(feature = "redis-store")]
+pub mod redis;
 mod three_method;
 
 use std::{fmt, future::Future};

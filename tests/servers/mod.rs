@@ -3,6 +3,10 @@
 
 #![allow(dead_code, reason = "each test crate uses the servers it needs")]
 
+pub mod proxy;
+#[cfg(feature = "redis-store")]
+pub mod redis;
+
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -10,13 +14,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rand::Rng;
+
 /// How long a server may take until it answers; generous, since CI machines are shared.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, outside the range from which the kernel takes ports for outgoing
+/// connections: a client that dials a stopped server again and again would, one day, reach itself.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free loopback port");
-    listener.local_addr().expect("its address").port()
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| rand::thread_rng().gen_range(10_000..32_000)).find(free).expect("a free port")
 }
 
 /// Whether this process may act as another user, as the servers that refuse to run as root need.

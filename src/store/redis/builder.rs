@@ -1,0 +1,167 @@
+//! How a [`RedisStore`] is opened.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use redis::{ConnectionInfo, IntoConnectionInfo, RedisResult, aio::ConnectionLike};
+use tokio::time::Instant;
+
+use super::{
+    Engine, RedisStore,
+    cluster::Cluster,
+    fault::Fault,
+    greeting::{Expected, examine},
+    link::{Confirm, Limits, Link},
+    scripts::Effect,
+    source::{Sentinels, Source, Transport},
+};
+use crate::store::{StoreError, StoreErrorKind};
+
+/// The settings of a [`RedisStore`] that is yet to be opened; [`connect`](Self::connect) opens it.
+///
+/// Begin with [`RedisStore::builder`], [`RedisStore::sentinel`], [`RedisStore::cluster`] or
+/// [`RedisStore::with_connection`].
+#[must_use = "`connect` opens the store"]
+pub struct RedisStoreBuilder {
+    place: Place,
+    limits: Limits,
+}
+
+enum Place {
+    Server(RedisResult<ConnectionInfo>),
+    Sentinel {
+        addresses: RedisResult<Vec<ConnectionInfo>>,
+        name: String,
+        settings: RedisResult<ConnectionInfo>,
+    },
+    Cluster(RedisResult<Vec<ConnectionInfo>>),
+    Own(Arc<dyn Transport>),
+}
+
+impl RedisStoreBuilder {
+    fn new(place: Place) -> Self {
+        let limits = Limits { time: Duration::from_secs(2), in_flight: 4096, confirm: None };
+        Self { place, limits }
+    }
+
+    pub(super) fn server(server: impl IntoConnectionInfo) -> Self {
+        Self::new(Place::Server(server.into_connection_info()))
+    }
+
+    pub(super) fn sentinel<I: IntoConnectionInfo>(
+        sentinels: impl IntoIterator<Item = I>,
+        name: String,
+    ) -> Self {
+        let addresses = sentinels.into_iter().map(I::into_connection_info).collect();
+        let settings = ("", 0).into_connection_info();
+        Self::new(Place::Sentinel { addresses, name, settings })
+    }
+
+    pub(super) fn cluster<I: IntoConnectionInfo>(nodes: impl IntoIterator<Item = I>) -> Self {
+        Self::new(Place::Cluster(nodes.into_iter().map(I::into_connection_info).collect()))
+    }
+
+    pub(super) fn own(connection: impl ConnectionLike + Clone + Send + Sync + 'static) -> Self {
+        Self::new(Place::Own(Arc::new(connection)))
+    }
+
+    /// The time limit for one call, and for opening a connection; 2 s unless set.
+    pub const fn time_limit(mut self, limit: Duration) -> Self {
+        self.limits.time = limit;
+        self
+    }
+
+    /// How many calls may be waiting for their answers at one time, for each server; 4096 unless set. When
+    /// Redis is slow, a call that finds no room within a tenth of the time limit fails.
+    pub const fn max_in_flight(mut self, calls: usize) -> Self {
+        self.limits.in_flight = calls;
+        self
+    }
+
+    /// A write is done when so many replicas have confirmed it (`WAIT`); off unless set. If they do not
+    /// within `timeout`, the write fails as [in doubt](crate::store::Applied::Unknown): it is in the primary.
+    ///
+    /// This makes the loss of an acknowledged write in a failover rare; it does not exclude it. It costs each
+    /// write the way to the replica and back, and writes wait for each other's: some thousands a second
+    /// for each node of the application. Reads, and the extending of lives, do not wait.
+    pub const fn ack_replicas(mut self, replicas: usize, timeout: Duration) -> Self {
+        self.limits.confirm = Some(Confirm { replicas, timeout });
+        self
+    }
+
+    /// User, password, database and TLS of the servers that Sentinel watches; the address in it is not used.
+    /// Without this call: none, none, 0 and no. Only for [`RedisStore::sentinel`].
+    pub fn server_settings(mut self, like: impl IntoConnectionInfo) -> Self {
+        if let Place::Sentinel { settings, .. } = &mut self.place {
+            *settings = like.into_connection_info();
+        }
+        self
+    }
+
+    /// Connects, and examines what it finds: a server that cannot keep sessions is refused here, in words,
+    /// rather than at the first login. An evicting `maxmemory-policy` is a warning in the log.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Unavailable`] if the server does not answer, [`StoreErrorKind::Denied`] if it does
+    /// not let this user in, or not run scripts; [`StoreErrorKind::Misconfigured`] if a URL is wrong, or the
+    /// server is older than Redis 6.2 or not what the builder was begun for.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub async fn connect(self) -> Result<RedisStore, StoreError> {
+        self.open().await.map_err(|fault| fault.into_error(Effect::Read))
+    }
+
+    async fn open(self) -> Result<RedisStore, Fault> {
+        let Self { place, limits } = self;
+        let wrong = |error| Fault::connecting(&error);
+        // To connect, and to look around.
+        let until = Instant::now() + limits.time * 2;
+        let (engine, expected) = match place {
+            Place::Server(server) => {
+                let source = Source::Server(Box::new(server.map_err(wrong)?));
+                (Engine::one(source, limits), Expected::OneServer)
+            }
+            Place::Sentinel { addresses, name, settings } => {
+                let (addresses, settings) = (addresses.map_err(wrong)?, settings.map_err(wrong)?);
+                let sentinels = Sentinels { addresses, name, settings };
+                (Engine::one(Source::Sentinel(Arc::new(sentinels)), limits), Expected::OneServer)
+            }
+            Place::Cluster(nodes) => {
+                let nodes = nodes.map_err(wrong)?;
+                if nodes.is_empty() {
+                    return Err(unusable("a cluster needs the address of at least one of its nodes"));
+                }
+                (Engine::Cluster(Cluster::open(nodes, limits).await?), Expected::Cluster)
+            }
+            Place::Own(_) if limits.confirm.is_some() => {
+                return Err(unusable(
+                    "`ack_replicas` holds up a connection, and this one may be shared: give the store an address",
+                ));
+            }
+            Place::Own(connection) => (Engine::one(Source::Own(connection), limits), Expected::Either),
+        };
+        let server = match &engine {
+            Engine::Server(link) => link.opened(until).await?,
+            Engine::Cluster(cluster) => cluster.any_node(until).await?,
+        };
+        let one_server = examine(&*server, expected, limits.time).await?;
+        Ok(RedisStore { engine, time_limit: limits.time, one_server })
+    }
+}
+
+impl Engine {
+    fn one(source: Source, limits: Limits) -> Self {
+        Self::Server(Link::start(source, limits, Arc::default()))
+    }
+}
+
+fn unusable(words: &str) -> Fault {
+    Fault::Unusable(StoreErrorKind::Misconfigured, words.to_owned())
+}
+
+// Addresses carry passwords.
+impl fmt::Debug for RedisStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStoreBuilder").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

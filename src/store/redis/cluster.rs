@@ -1,0 +1,374 @@
+//! A cluster: which node owns a key, one [`Link`] to each, and following the keys when they move.
+//!
+//! The client's own cluster connection is not used. It sends a command again whose answer was lost, so that
+//! a change could be made twice; and while it looks for one node, commands for all the others wait.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use redis::{ConnectionInfo, Value, cmd};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+use super::{
+    fault::Fault,
+    greeting,
+    link::{Limits, Link},
+    scripts::Request,
+    source::{Source, Transport, dial, with_address},
+};
+use crate::store::Connection;
+
+/// Keys are spread over this many slots.
+const SLOTS: u16 = 16_384;
+/// Between two looks at the map while a node is away.
+const WHILE_DOWN: Duration = Duration::from_millis(250);
+/// Between two looks at the map when nothing happens: the nodes tell of changes themselves.
+const AT_REST: Duration = Duration::from_secs(60);
+/// Between two looks at the map, at least; a call whose node is away waits no longer for a new one.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+/// Before a command is sent again to a cluster that is busy rearranging itself.
+const PAUSE: Duration = Duration::from_millis(20);
+
+type Address = (Arc<str>, u16);
+
+/// A handle; the last one to go ends the task and all connections.
+#[derive(Clone)]
+pub(super) struct Cluster {
+    shared: Arc<Shared>,
+    _keeper: Arc<Keeper>,
+}
+
+struct Keeper(JoinHandle<()>);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Shared {
+    seeds: Vec<ConnectionInfo>,
+    limits: Limits,
+    map: watch::Sender<Arc<Map>>,
+    links: Mutex<HashMap<Address, Link>>,
+    status: watch::Sender<Connection>,
+    /// A node has come or gone, or the map is wrong.
+    bell: Arc<Notify>,
+}
+
+/// Who owns what, at one moment.
+struct Map {
+    number: usize,
+    drawn: Instant,
+    /// Sorted.
+    ranges: Vec<Range>,
+}
+
+#[derive(Clone)]
+struct Range {
+    first: u16,
+    last: u16,
+    owner: Address,
+}
+
+impl Map {
+    fn owner(&self, slot: u16) -> Option<&Address> {
+        let range = self.ranges.get(self.ranges.partition_point(|range| range.last < slot))?;
+        (range.first <= slot).then_some(&range.owner)
+    }
+}
+
+impl Cluster {
+    /// Finds the nodes and connects to them.
+    pub(super) async fn open(seeds: Vec<ConnectionInfo>, limits: Limits) -> Result<Self, Fault> {
+        let map = Arc::new(Map { number: 0, drawn: Instant::now(), ranges: Vec::new() });
+        let shared = Arc::new(Shared {
+            seeds,
+            limits,
+            map: watch::Sender::new(map),
+            links: Mutex::default(),
+            status: watch::Sender::new(Connection::Connected),
+            bell: Arc::default(),
+        });
+        shared.draw_map().await?;
+        let keeper = Keeper(tokio::spawn(keep(Arc::clone(&shared))));
+        Ok(Self { shared, _keeper: Arc::new(keeper) })
+    }
+
+    /// A node that answers; waits for the first try of all of them.
+    pub(super) async fn any_node(&self, until: Instant) -> Result<Arc<dyn Transport>, Fault> {
+        let mut found = Err(Fault::Down("the cluster has no nodes".into()));
+        let links: Vec<Link> = self.shared.links().values().cloned().collect();
+        for link in links {
+            let opened = link.opened(until).await;
+            if found.is_err() {
+                found = opened;
+            }
+        }
+        found
+    }
+
+    pub(super) fn status(&self) -> watch::Receiver<Connection> {
+        self.shared.status.subscribe()
+    }
+
+    /// Carries out one request at the owner of `key`, at the latest until `until`.
+    pub(super) async fn run(&self, key: &str, request: &Request, until: Instant) -> Result<Value, Fault> {
+        let shared = &*self.shared;
+        let slot = slot(key.as_bytes());
+        let mut redirect = None;
+        let mut asking = false;
+        let mut tries = 0;
+        loop {
+            let map = Arc::clone(&shared.map.borrow());
+            let owner = redirect.take().or_else(|| map.owner(slot).cloned());
+            let Some(owner) = owner else {
+                shared.bell.notify_one();
+                return Err(Fault::Down("no node serves this part of the cluster".into()));
+            };
+            let link = shared.link(&owner);
+            let fault = match link.run(request, asking, until).await {
+                Err(fault) => fault,
+                done => return done,
+            };
+            // Whatever is tried again below has been refused before anything happened.
+            asking = false;
+            tries += 1;
+            match fault.code() {
+                Some(code @ ("MOVED" | "ASK")) => {
+                    asking = code == "ASK";
+                    if !asking {
+                        shared.bell.notify_one();
+                    }
+                    redirect = fault.target(&owner.0);
+                }
+                Some("TRYAGAIN" | "CLUSTERDOWN" | "READONLY" | "MASTERDOWN" | "LOADING") => {
+                    shared.bell.notify_one();
+                }
+                None if matches!(fault, Fault::Down(_)) => {
+                    // A map from after the loss has been asked for by the loss itself.
+                    let elsewhere = match link.down_since() {
+                        Some(since) if map.drawn < since => shared.newer_than(&map, until).await,
+                        _ => None,
+                    };
+                    if elsewhere.is_none_or(|map| map.owner(slot) == Some(&owner)) {
+                        return Err(fault);
+                    }
+                    continue;
+                }
+                _ => return Err(fault),
+            }
+            if tries > 2 || redirect.is_none() {
+                if until.saturating_duration_since(Instant::now()) < PAUSE {
+                    return Err(fault);
+                }
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn link(&self, address: &Address) -> Link {
+        let mut links = self.links();
+        if let Some(link) = links.get(address) {
+            return link.clone();
+        }
+        let node = with_address(&self.seeds[0], address.0.to_string(), address.1);
+        let link = Link::start(Source::Node(Box::new(node)), self.limits, Arc::clone(&self.bell));
+        links.insert(address.clone(), link.clone());
+        link
+    }
+
+    fn links(&self) -> MutexGuard<'_, HashMap<Address, Link>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A map drawn after this one, if there is one soon.
+    async fn newer_than(&self, map: &Map, until: Instant) -> Option<Arc<Map>> {
+        let mut newer = self.map.subscribe();
+        let until = until.min(Instant::now() + BETWEEN_LOOKS * 2);
+        let newer = timeout_at(until, newer.wait_for(|now| now.number > map.number)).await.ok()?.ok()?;
+        Some(Arc::clone(&newer))
+    }
+
+    /// Draws the map anew, or keeps the old one if no node answers.
+    async fn draw_map(&self) -> Result<(), Fault> {
+        let before = Arc::clone(&self.map.borrow());
+        let (ranges, outcome) = match self.ask_around(before.number).await {
+            Ok(ranges) => {
+                let owners: Vec<Address> = ranges.iter().map(|range| range.owner.clone()).collect();
+                owners.iter().for_each(|owner| drop(self.link(owner)));
+                self.links().retain(|address, _| owners.contains(address));
+                (ranges, Ok(()))
+            }
+            Err(fault) => (before.ranges.clone(), Err(fault)),
+        };
+        self.map.send_replace(Arc::new(Map { number: before.number + 1, drawn: Instant::now(), ranges }));
+        self.tell_status();
+        outcome
+    }
+
+    /// Asks the nodes, one after the other, who owns what.
+    async fn ask_around(&self, number: usize) -> Result<Vec<Range>, Fault> {
+        let mut links: Vec<(Address, Link)> =
+            self.links().iter().map(|(address, link)| (address.clone(), link.clone())).collect();
+        links.retain(|(_, link)| link.down_since().is_none());
+        // A node that is cut off may tell old news: another one each time.
+        if !links.is_empty() {
+            let middle = number % links.len();
+            links.rotate_left(middle);
+        }
+        let limit = self.limits.time;
+        let mut last = Fault::Down("no node of the cluster answers".into());
+        for ((host, _), link) in links {
+            let node = match link.opened(Instant::now() + limit).await {
+                Ok(node) => node,
+                Err(fault) => {
+                    last = fault;
+                    continue;
+                }
+            };
+            match ranges(&*node, &host, limit).await {
+                Ok(ranges) => return Ok(ranges),
+                Err(fault) => last = fault,
+            }
+        }
+        for seed in &self.seeds {
+            let host = host(seed);
+            let drawn = async { ranges(&dial(seed, limit, None).await?, &host, limit).await };
+            match drawn.await {
+                Ok(ranges) => return Ok(ranges),
+                Err(fault) => last = fault,
+            }
+        }
+        Err(last)
+    }
+
+    /// Connected as long as any node is there: the others' sessions must not wait for those of a lost one.
+    fn tell_status(&self) {
+        let connected = self.links().values().any(|link| link.down_since().is_none());
+        self.status.send_if_modified(|status| match (*status, connected) {
+            (Connection::Connected, false) => {
+                *status = Connection::Disconnected { since: Instant::now() };
+                true
+            }
+            (Connection::Disconnected { .. }, true) => {
+                *status = Connection::Connected;
+                true
+            }
+            _ => false,
+        });
+    }
+}
+
+/// The task of a cluster.
+async fn keep(shared: Arc<Shared>) {
+    loop {
+        let any_down = shared.links().values().any(|link| link.down_since().is_some());
+        let rest = if any_down { WHILE_DOWN } else { AT_REST };
+        let _ = timeout(rest, shared.bell.notified()).await;
+        shared.tell_status();
+        let drawn = shared.map.borrow().drawn;
+        sleep(BETWEEN_LOOKS.saturating_sub(drawn.elapsed())).await;
+        if let Err(fault) = shared.draw_map().await {
+            tracing::debug!(reason = %fault.reason(), "the nodes of the cluster cannot be asked who owns what");
+        }
+    }
+}
+
+/// What one node says who owns what.
+async fn ranges(node: &dyn Transport, asked: &Arc<str>, limit: Duration) -> Result<Vec<Range>, Fault> {
+    let mut question = cmd("CLUSTER");
+    question.arg("SLOTS");
+    let Value::Array(rows) = greeting::ask(node, &question, limit).await? else { return Err(Fault::Strange) };
+    let mut ranges: Vec<Range> = rows.into_iter().filter_map(|row| range(row, asked)).collect();
+    ranges.sort_by_key(|range| range.last);
+    Ok(ranges)
+}
+
+/// `[first, last, [host, port, ..], replicas..]`
+fn range(row: Value, asked: &Arc<str>) -> Option<Range> {
+    let Value::Array(row) = row else { return None };
+    let [Value::Int(first), Value::Int(last), Value::Array(owner), ..] = &row[..] else { return None };
+    let [host, Value::Int(port), ..] = &owner[..] else { return None };
+    let host = match host {
+        Value::BulkString(host) if !host.is_empty() && host != b"?" => String::from_utf8_lossy(host).into(),
+        // It does not know its own name: the one that we know it by.
+        _ => Arc::clone(asked),
+    };
+    let owner = (host, u16::try_from(*port).ok()?);
+    Some(Range { first: u16::try_from(*first).ok()?, last: u16::try_from(*last).ok()?, owner })
+}
+
+fn host(info: &ConnectionInfo) -> Arc<str> {
+    let address = info.addr().to_string();
+    address.rsplit_once(':').map_or(&*address, |(host, _)| host).into()
+}
+
+impl Fault {
+    /// Where `MOVED <slot> <host>:<port>` points; without a host, to the one that said so.
+    fn target(&self, asked: &Arc<str>) -> Option<Address> {
+        let Self::Refused(refusal) = self else { return None };
+        let (host, port) = refusal.words.split(' ').next_back()?.rsplit_once(':')?;
+        let host = if host.is_empty() || host == "?" { Arc::clone(asked) } else { host.into() };
+        Some((host, port.parse().ok()?))
+    }
+}
+
+/// The slot of a key: CRC16 (XMODEM) of it, or of what it has in its first braces.
+fn slot(key: &[u8]) -> u16 {
+    let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
+        let rest = &key[open + 1..];
+        rest.iter().position(|byte| *byte == b'}').filter(|length| *length > 0).map(|length| &rest[..length])
+    });
+    let crc =
+        tag.unwrap_or(key).iter().fold(0_u16, |crc, byte| {
+            (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| {
+                if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 }
+            })
+        });
+    crc % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_those_of_cluster_keyslot() {
+        for (key, expected) in [
+            ("123456789", 0x31c3),
+            ("foo", 12182),
+            ("bar", 5061),
+            ("{foo}bar", 12182),
+            ("a{foo}{bar}", 12182),
+            ("", 0),
+        ] {
+            assert_eq!(slot(key.as_bytes()), expected % SLOTS, "{key}");
+        }
+        // Empty braces, and braces without an end, are part of the key.
+        assert_ne!(slot(b"{}foo"), slot(b"foo"));
+        assert_ne!(slot(b"{foo"), slot(b"foo"));
+    }
+
+    #[test]
+    fn a_slot_has_the_owner_of_its_range() {
+        let at = |port| -> Address { ("h".into(), port) };
+        let range = |first, last, port| Range { first, last, owner: at(port) };
+        let ranges = vec![range(0, 99, 1), range(200, 200, 2), range(300, 16_383, 3)];
+        let map = Map { number: 1, drawn: Instant::now(), ranges };
+        for (slot, port) in
+            [(0, Some(1)), (99, Some(1)), (100, None), (200, Some(2)), (201, None), (16_383, Some(3))]
+        {
+            assert_eq!(map.owner(slot), port.map(at).as_ref(), "{slot}");
+        }
+    }
+}

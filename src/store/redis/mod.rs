@@ -1,0 +1,244 @@
+//! Sessions in Redis or Valkey: one server, a primary behind Sentinel, or a cluster.
+//!
+//! ```no_run
+//! # async fn open() -> Result<(), axum_generic_session::store::StoreError> {
+//! use axum_generic_session::store::redis::RedisStore;
+//!
+//! let store = RedisStore::connect("redis://127.0.0.1").await?;
+//! # let _ = store; Ok(()) }
+//! ```
+//!
+//! **What it needs.** Redis 6.2 or newer, or Valkey; a user who may run scripts (`+eval +evalsha`);
+//! `maxmemory-policy noeviction`, or sessions end when memory does. Redis acknowledges a write before it is on
+//! its disk: with `appendfsync always` an acknowledged write outlives a crash, with the default a crash may
+//! lose the last second. Writes that a primary had not passed on when it failed are lost with it;
+//! [`ack_replicas`](RedisStoreBuilder::ack_replicas) makes that rare.
+//!
+//! **How sessions lie there.** Under [`StoreKey`], one string each, which Redis itself
+//! removes when it expires. Values are framed (version, tag, expiry, principal, data), or, for keys that are
+//! shared with koa or express ([`Layout::Plain`](crate::store::Layout::Plain)), data only. Every call is one
+//! round trip. Conditional writes are scripts that read the tag, not the record; scripts that a server has
+//! forgotten are sent again by themselves.
+//!
+//! **When it is away.** All calls share one connection. When it is lost they fail at once, and
+//! [`connection`](Store::connection) says so; it is opened anew in the background, within half a second of
+//! the server's return. A server that only falls silent is noticed by a `PING` a second. With Sentinel each
+//! new connection asks for the primary of that moment, and so does the first write that a demoted primary
+//! refuses. In a cluster each node is one such connection of its own, and keys are followed when they move.
+//!
+//! The driver is part of this module's interface, as [`redis`]: its next major version is one of this crate.
+
+mod builder;
+mod cluster;
+mod fault;
+mod frame;
+mod greeting;
+mod link;
+mod scripts;
+mod source;
+
+use std::{fmt, time::Duration};
+
+pub use ::redis;
+use ::redis::{IntoConnectionInfo, Value, aio::ConnectionLike};
+use tokio::{sync::watch, time::Instant};
+
+pub use self::builder::RedisStoreBuilder;
+use self::{
+    cluster::Cluster,
+    link::Link,
+    scripts::{Effect, Reply, Request},
+};
+use super::{Connection, Record, Store, StoreError, StoreErrorKind, When, Written};
+use crate::{clock::Timestamp, id::StoreKey};
+
+/// The longest string that Redis keeps, less what surrounds the data.
+const LONGEST: usize = 512 * 1024 * 1024 - 64 * 1024;
+
+/// Sessions in Redis or Valkey. Clones share one connection.
+///
+/// The [module](self) says what the server must be like, and what happens when it is away.
+#[derive(Clone)]
+pub struct RedisStore {
+    engine: Engine,
+    time_limit: Duration,
+    /// Two keys may stand in one script.
+    one_server: bool,
+}
+
+#[derive(Clone)]
+enum Engine {
+    Server(Link),
+    Cluster(Cluster),
+}
+
+impl RedisStore {
+    /// Opens the store at a URL, `redis://[user:password@]host[:port][/database]`, with all settings as they
+    /// are. `rediss://` is TLS, and needs the feature `redis-rustls`.
+    ///
+    /// # Errors
+    /// As [`RedisStoreBuilder::connect`].
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        Self::builder(url).connect().await
+    }
+
+    /// A store at one server: a URL, or the driver's `ConnectionInfo` where a URL cannot say it
+    /// (certificates: `redis::Client::build_with_tls(..)?.get_connection_info().clone()`).
+    ///
+    /// ```no_run
+    /// # async fn open() -> Result<(), axum_generic_session::store::StoreError> {
+    /// use axum_generic_session::store::redis::RedisStore;
+    /// use std::time::Duration;
+    ///
+    /// let store = RedisStore::builder("redis://sessions.internal/1")
+    ///     .time_limit(Duration::from_millis(500))
+    ///     .ack_replicas(1, Duration::from_millis(100))
+    ///     .connect()
+    ///     .await?;
+    /// # let _ = store; Ok(()) }
+    /// ```
+    pub fn builder(server: impl IntoConnectionInfo) -> RedisStoreBuilder {
+        RedisStoreBuilder::server(server)
+    }
+
+    /// A store at the primary that Sentinel names: the addresses of the Sentinels, and what they call it.
+    ///
+    /// ```no_run
+    /// # async fn open() -> Result<(), axum_generic_session::store::StoreError> {
+    /// use axum_generic_session::store::redis::RedisStore;
+    ///
+    /// let sentinels = ["redis://s1:26379", "redis://s2:26379", "redis://s3:26379"];
+    /// let store = RedisStore::sentinel(sentinels, "mymaster")
+    ///     .server_settings("redis://user:password@any")
+    ///     .connect()
+    ///     .await?;
+    /// # let _ = store; Ok(()) }
+    /// ```
+    pub fn sentinel<I: IntoConnectionInfo>(
+        sentinels: impl IntoIterator<Item = I>,
+        name: impl Into<String>,
+    ) -> RedisStoreBuilder {
+        RedisStoreBuilder::sentinel(sentinels, name.into())
+    }
+
+    /// A store in a cluster: the addresses of some of its nodes, the rest is found. User, password and TLS of
+    /// the first one are used for all.
+    ///
+    /// ```no_run
+    /// # async fn open() -> Result<(), axum_generic_session::store::StoreError> {
+    /// use axum_generic_session::store::redis::RedisStore;
+    ///
+    /// let store = RedisStore::cluster(["redis://node1:7000", "redis://node2:7000"]).connect().await?;
+    /// # let _ = store; Ok(()) }
+    /// ```
+    pub fn cluster<I: IntoConnectionInfo>(nodes: impl IntoIterator<Item = I>) -> RedisStoreBuilder {
+        RedisStoreBuilder::cluster(nodes)
+    }
+
+    /// A store on a connection that the application has already: the driver's `MultiplexedConnection`,
+    /// `ConnectionManager` or cluster `ConnectionManager`. Reconnecting is its business, and a
+    /// `MultiplexedConnection` does not; prefer an address. Losses are noticed by failing calls and by `PING`.
+    ///
+    /// A connection that sends commands again by itself, as the driver's cluster connection does, may make a
+    /// change of `Session::transact` twice when an answer is lost.
+    pub fn with_connection(
+        connection: impl ConnectionLike + Clone + Send + Sync + 'static,
+    ) -> RedisStoreBuilder {
+        RedisStoreBuilder::own(connection)
+    }
+
+    async fn run(&self, key: &StoreKey, request: &Request) -> Result<Value, StoreError> {
+        let until = Instant::now() + self.time_limit;
+        let answer = match &self.engine {
+            Engine::Server(link) => link.run(request, false, until).await,
+            Engine::Cluster(cluster) => cluster.run(key.as_str(), request, until).await,
+        };
+        answer.map_err(|fault| fault.into_error(request.effect))
+    }
+
+    async fn write(&self, key: &StoreKey, request: &Request) -> Result<Reply, StoreError> {
+        scripts::written(self.run(key, request).await?)
+    }
+}
+
+impl Store for RedisStore {
+    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        scripts::found(self.run(key, &scripts::get(key)).await?)
+    }
+
+    async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
+        fits(record)?;
+        Ok(self.write(key, &scripts::set(key, record, when)).await?.into())
+    }
+
+    async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
+        scripts::touched(self.run(key, &scripts::touch(key, expires_at)).await?)
+    }
+
+    async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
+        match self.run(key, &scripts::destroy(key)).await? {
+            Value::Int(_) => Ok(()),
+            _ => Err(fault::Fault::Strange.into_error(Effect::Write)),
+        }
+    }
+
+    /// One script where both keys are on one server. In a cluster, the new record first, then the removal of
+    /// the old one: between the two the visitor owns both.
+    async fn rotate(
+        &self,
+        old: &StoreKey,
+        when: When,
+        new: &StoreKey,
+        record: &Record,
+    ) -> Result<Written, StoreError> {
+        fits(record)?;
+        if self.one_server {
+            return Ok(self.write(new, &scripts::relocate(old, when, new, record)).await?.into());
+        }
+        let again = match self.write(new, &scripts::set(new, record, When::Absent)).await? {
+            Reply::Before => true,
+            Reply::Now(Written::Done) => false,
+            // What is there is not this visitor's.
+            Reply::Now(_) => return Ok(Written::Conflict(None)),
+        };
+        // An error leaves the new record: the old one may have ended, and both must not.
+        match self.write(old, &scripts::remove(old, when)).await?.into() {
+            Written::Gone if again => Ok(Written::Done),
+            Written::Done => Ok(Written::Done),
+            refused => {
+                self.destroy(new).await?;
+                Ok(refused)
+            }
+        }
+    }
+
+    fn connection(&self) -> Option<watch::Receiver<Connection>> {
+        Some(match &self.engine {
+            Engine::Server(link) => link.status(),
+            Engine::Cluster(cluster) => cluster.status(),
+        })
+    }
+
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+}
+
+/// Redis ends the connection over a longer value, and all other calls with it.
+fn fits(record: &Record) -> Result<(), StoreError> {
+    let length = record.data.len() + record.principal.as_deref().map_or(0, str::len);
+    if length <= LONGEST {
+        return Ok(());
+    }
+    Err(StoreError::new(StoreErrorKind::TooLarge, "Redis keeps no value of more than 512 MiB"))
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.engine {
+            Engine::Server(_) => "server",
+            Engine::Cluster(_) => "cluster",
+        };
+        write!(f, "RedisStore({kind})")
+    }
+}
