@@ -18,6 +18,14 @@
 
 mod erased;
 mod error;
+#[cfg(feature = "mysql-store")]
+mod mysql;
+#[cfg(feature = "postgres-store")]
+mod postgres;
+#[cfg(any(feature = "sqlite-store", feature = "postgres-store", feature = "mysql-store"))]
+mod sql;
+#[cfg(feature = "sqlite-store")]
+mod sqlite;
 
 use std::{fmt, future::Future};
 
@@ -28,6 +36,14 @@ use tokio::{sync::watch, time::Instant};
 
 pub(crate) use self::erased::{DynStore, SharedStore};
 pub use self::error::{Applied, StoreError, StoreErrorKind};
+#[cfg(feature = "mysql-store")]
+pub use self::mysql::MySqlStore;
+#[cfg(feature = "postgres-store")]
+pub use self::postgres::PostgresStore;
+#[cfg(any(feature = "postgres-store", feature = "mysql-store"))]
+pub use self::sql::sweeper::Sweeper;
+#[cfg(feature = "sqlite-store")]
+pub use self::sqlite::{SqliteBuilder, SqliteStore, Synchronous};
 use crate::{clock::Timestamp, id::StoreKey};
 
 /// One stored session, as the store sees it.
