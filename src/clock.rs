@@ -58,7 +58,7 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
-/// Where the crate reads the time. Tests put a [`ManualClock`](SystemClock) here.
+/// Where the crate reads the time. Tests put a `testing::ManualClock` here.
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;

@@ -4,20 +4,33 @@
 //! digest of it), never looks into the data, and never decides anything but its own conditions:
 //!
 //! * **Expired is absent.** From `expires_at` on a record is gone for `get`, for `touch` and for every
-//!   condition of `set`, whether or not the engine has swept it away yet.
+//!   condition of `set`, whether or not the engine has swept it away yet. A write that has expired
+//!   already, its condition met, removes the record.
 //! * **Conditions are atomic.** [`When`] is checked and the write is made in one step that no other
 //!   writer can come between. That is what keeps a logged-out session dead and an update from being lost.
-//! * **A refusal is an answer, not an error.** [`Written::Gone`] and [`Written::Conflict`] are `Ok`.
-//!   Errors are for the engine: unreachable, full, read-only, corrupt.
+//! * **A refusal is an answer, not an error.** [`Written::Gone`] and [`Written::Conflict`] are `Ok`, and
+//!   change nothing. Errors are for the engine: unreachable, full, read-only, corrupt.
 //! * **A retry recognises itself.** When the record in place already carries the tag that is being
-//!   written, the write has happened: `set` answers [`Written::Done`].
-//! * **`Ok` means durable**, as durable as the engine has been configured to be.
+//!   written, the write has happened: `set` answers [`Written::Done`]. Only in [`Layout::Native`]: a tag
+//!   of [`Layout::Plain`] names bytes, not a write, and two visitors' clicks may write the same bytes; there
+//!   the conditions are taken by the letter, or one of two equal increments would be lost.
+//! * **`Ok` means durable**, as durable as the engine has been configured to be, and seen by every node.
+//!
+//! | [`set`](Store::set) when | nothing, or expired | live, carries the tag asked for | live, another tag |
+//! |---|---|---|---|
+//! | [`When::Absent`] | `Done` | `Conflict` | `Conflict` |
+//! | [`When::Present`] | `Gone` | `Done` | `Done` |
+//! | [`When::Tagged`] | `Gone` | `Done` | `Conflict` |
 //!
 //! Run the conformance suite (`store::contract`, feature `store-contract`) over a store
 //! of your own: it is the same one that the stores of this crate pass.
 
+#[cfg(feature = "store-contract")]
+pub mod contract;
 mod erased;
 mod error;
+#[cfg(feature = "memory-store")]
+mod memory;
 #[cfg(feature = "mysql-store")]
 mod mysql;
 #[cfg(feature = "postgres-store")]
@@ -26,6 +39,7 @@ mod postgres;
 mod sql;
 #[cfg(feature = "sqlite-store")]
 mod sqlite;
+mod three_method;
 
 use std::{fmt, future::Future};
 
@@ -35,7 +49,8 @@ use sha1::{Digest, Sha1};
 use tokio::{sync::watch, time::Instant};
 
 pub(crate) use self::erased::{DynStore, SharedStore};
-pub use self::error::{Applied, StoreError, StoreErrorKind};
+#[cfg(feature = "memory-store")]
+pub use self::memory::MemoryStore;
 #[cfg(feature = "mysql-store")]
 pub use self::mysql::MySqlStore;
 #[cfg(feature = "postgres-store")]
@@ -44,6 +59,10 @@ pub use self::postgres::PostgresStore;
 pub use self::sql::sweeper::Sweeper;
 #[cfg(feature = "sqlite-store")]
 pub use self::sqlite::{SqliteBuilder, SqliteStore, Synchronous};
+pub use self::{
+    error::{Applied, StoreError, StoreErrorKind},
+    three_method::{ThreeMethodStore, ThreeMethods},
+};
 use crate::{clock::Timestamp, id::StoreKey};
 
 /// One stored session, as the store sees it.
@@ -51,7 +70,8 @@ use crate::{clock::Timestamp, id::StoreKey};
 pub struct Record {
     /// Names this very version of the record; every write brings a new one.
     pub tag: Tag,
-    /// From this moment on the record does not exist.
+    /// From this moment on the record does not exist. [`Timestamp::MAX`] in what was read: never, or an
+    /// engine that does not tell when.
     pub expires_at: Timestamp,
     /// Whom the session belongs to, if the application has said so. An index for stores that can list by it.
     pub principal: Option<Box<str>>,
@@ -121,7 +141,8 @@ pub enum Layout {
     /// The store frames the record as it likes: tag, principal and data in one value.
     Native,
     /// Another program (koa, express) reads and writes the same key: the value is `data`, byte for byte,
-    /// and the tag is [`Tag::of`] it.
+    /// and the tag is [`Tag::of`] it, in what is read and in what is written. There is no room for a
+    /// principal.
     Plain,
 }
 
@@ -177,7 +198,7 @@ pub enum Connection {
 /// ```
 /// use axum_generic_session::{
 ///     Clock, StoreKey, SystemClock, Timestamp,
-///     store::{Record, Store, StoreError, When, Written},
+///     store::{Layout, Record, Store, StoreError, When, Written},
 /// };
 /// use std::{collections::HashMap, sync::Mutex};
 ///
@@ -197,7 +218,9 @@ pub enum Connection {
 ///     async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
 ///         let mut map = self.0.lock().unwrap();
 ///         match (Self::live(&map, key), when) {
-///             (Some(current), _) if current.tag == record.tag => return Ok(Written::Done),
+///             (Some(current), _) if current.tag == record.tag && key.layout() == Layout::Native => {
+///                 return Ok(Written::Done);
+///             }
 ///             (None, When::Present | When::Tagged(_)) => return Ok(Written::Gone),
 ///             (Some(current), When::Absent) => return Ok(Written::Conflict(Some(current))),
 ///             (Some(current), When::Tagged(tag)) if current.tag != tag => {
@@ -265,12 +288,18 @@ pub trait Store: Send + Sync + 'static {
     /// Moves a session to a new key: writes `record` under `new` and ends `old`, if `when` holds for `old`
     /// and `new` is free. A refusal leaves `old` as it was and nothing under `new`.
     ///
+    /// A conflict shows the live record under `old`. If `new` is taken, the answer is `Conflict(None)`, since
+    /// what is there is not this visitor's: when a read of `old` still finds the tag that was asked for, it
+    /// was the new key that was in the way, and another one will do. A retry that finds its own record under
+    /// `new` is [`Written::Done`].
+    ///
     /// The provided way takes three steps and is safe to be cut off between any two of them: the new
     /// record is created first, so that a visitor may for a moment own two sessions, but never none. An
     /// engine with transactions or one `UPDATE` of the key does it in one.
     ///
     /// # Errors
-    /// When the engine cannot answer or refuses a write.
+    /// When the engine cannot answer or refuses a write. Both records may live then, and the same call again
+    /// finishes the move.
     fn rotate(
         &self,
         old: &StoreKey,
@@ -279,9 +308,10 @@ pub trait Store: Send + Sync + 'static {
         record: &Record,
     ) -> impl Future<Output = Result<Written, StoreError>> + Send {
         async move {
-            match self.set(new, record, When::Absent).await? {
-                Written::Done => {}
-                taken => return Ok(taken),
+            // Found there before it is written: an earlier try got this far, perhaps all the way.
+            let again = self.get(new).await?.is_some_and(|found| found.tag == record.tag);
+            if !again && self.set(new, record, When::Absent).await? != Written::Done {
+                return Ok(Written::Conflict(None));
             }
             // A conditional write that is already expired is a conditional removal.
             let nothing = Record {
@@ -290,12 +320,14 @@ pub trait Store: Send + Sync + 'static {
                 principal: None,
                 data: Bytes::new(),
             };
-            let ended = self.set(old, &nothing, when).await;
-            match ended {
-                Ok(Written::Done) => self.destroy(old).await.map(|()| Written::Done),
+            // An error leaves the new record: the old one may have ended, and removing both is the one
+            // thing that must not happen.
+            match self.set(old, &nothing, when).await? {
+                Written::Done => Ok(Written::Done),
+                Written::Gone if again => Ok(Written::Done),
                 refused => {
                     self.destroy(new).await?;
-                    refused
+                    Ok(refused)
                 }
             }
         }

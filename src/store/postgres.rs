@@ -224,6 +224,9 @@ impl PostgresStore {
     }
 }
 
+/// What [`REPLACE`] answers: whether it is done, and the columns of the record that was in the way if not.
+type Outcome = (bool, i64, i64, Option<Vec<u8>>, Vec<u8>);
+
 impl Engine for PostgresStore {
     async fn read(&self, id: &[u8; 32]) -> Result<Option<Record>, Failure> {
         let mut connection = self.connection().await?;
@@ -243,7 +246,7 @@ impl Engine for PostgresStore {
     async fn replace(&self, change: &Change) -> Result<Written, Failure> {
         let mut connection = self.connection().await?;
         // All rows, to the end of the answer: the only row arrives before the transaction has ended.
-        let rows: Vec<(bool, i64, i64, Option<Vec<u8>>, Vec<u8>)> = sqlx::query_as(self.sql.replace)
+        let rows: Vec<Outcome> = sqlx::query_as(self.sql.replace)
             .bind(&change.old[..])
             .bind(&change.new[..])
             .bind(change.tag)

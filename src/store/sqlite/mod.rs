@@ -23,7 +23,7 @@ use super::{
     sql::{Change, Row, Table, millis, record},
 };
 use crate::{
-    clock::{Clock, SystemClock, Timestamp},
+    clock::{Clock, SharedClock, Timestamp},
     id::StoreKey,
 };
 
@@ -104,6 +104,7 @@ pub struct SqliteBuilder {
     synchronous: Synchronous,
     busy_timeout: Duration,
     sweep_every: Duration,
+    clock: SharedClock,
 }
 
 struct Shared {
@@ -147,6 +148,11 @@ impl SqliteBuilder {
         Self { sweep_every, ..self }
     }
 
+    /// Reads the time from `clock`: for tests that do not want to wait.
+    pub fn clock(self, clock: impl Clock) -> Self {
+        Self { clock: SharedClock(Arc::new(clock)), ..self }
+    }
+
     /// Opens the file, creating it and the table if need be, and starts the threads. Blocks for as long as
     /// that takes: call it while the application starts.
     ///
@@ -165,7 +171,7 @@ impl SqliteBuilder {
         let shared = Arc::new(Shared {
             reads: Arc::new(Queue::new()),
             writes: Arc::new(Queue::new()),
-            sql: Arc::new(Statements::on(&self.table)),
+            sql: Arc::new(Statements::on(&self.table, self.clock.clone())),
             running: watch::Sender::new(()),
         });
         // A table of this name with other columns is found here, not by the first visitor.
@@ -256,6 +262,7 @@ impl SqliteStore {
             synchronous: Synchronous::Full,
             busy_timeout: BUSY_TIMEOUT,
             sweep_every: SWEEP_EVERY,
+            clock: SharedClock::system(),
         }
     }
 
@@ -307,7 +314,7 @@ impl Store for SqliteStore {
     async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
         let (id, expires_at) = (key.digest(), millis(expires_at));
         self.write(move |sql, connection| {
-            run(connection, &sql.touch, params![id, expires_at, now()]).map(|rows| rows == 1)
+            run(connection, &sql.touch, params![id, expires_at, sql.now()]).map(|rows| rows == 1)
         })
         .await
     }
@@ -346,7 +353,7 @@ impl fmt::Debug for SqliteStore {
     }
 }
 
-/// The statements, on one table.
+/// The statements on one table, and the time that they compare with.
 struct Statements {
     get: String,
     create: String,
@@ -355,10 +362,11 @@ struct Statements {
     destroy: String,
     clear: String,
     sweep: String,
+    clock: SharedClock,
 }
 
 impl Statements {
-    fn on(table: &Table) -> Self {
+    fn on(table: &Table, clock: SharedClock) -> Self {
         let fill = |sql| table.fill(sql, '"');
         Self {
             get: fill(GET),
@@ -368,13 +376,20 @@ impl Statements {
             destroy: fill(DESTROY),
             clear: fill(CLEAR),
             sweep: fill(SWEEP),
+            clock,
         }
+    }
+
+    fn now(&self) -> i64 {
+        millis(self.clock.now())
     }
 
     fn read(&self, connection: &Connection, id: &[u8; 32]) -> Result<Option<Record>, StoreError> {
         let mut statement = connection.prepare_cached(&self.get).map_err(store_error)?;
         let row: Option<Row> = statement
-            .query_row(params![id, now()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+            .query_row(params![id, self.now()], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })
             .optional()
             .map_err(store_error)?;
         row.map(record).transpose()
@@ -387,7 +402,7 @@ impl Statements {
             if run(connection, &self.create, values)? == 1 {
                 return Ok(Written::Done);
             }
-            if run(connection, &self.clear, params![change.new, now()])? == 1 {
+            if run(connection, &self.clear, params![change.new, self.now()])? == 1 {
                 continue;
             }
             return Ok(match self.read(connection, &change.new)? {
@@ -407,7 +422,7 @@ impl Statements {
                 change.principal,
                 change.data.as_ref(),
                 change.old,
-                now(),
+                self.now(),
                 change.expected,
             ]);
             match replaced {
@@ -416,7 +431,7 @@ impl Statements {
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {}
                 Err(error) => return Err(store_error(error)),
             }
-            if run(connection, &self.clear, params![change.new, now()])? == 0 {
+            if run(connection, &self.clear, params![change.new, self.now()])? == 0 {
                 // Not with the record under the new key: the caller would take it for the session's own.
                 return Ok(Written::Conflict(None));
             }
@@ -442,11 +457,6 @@ impl Statements {
 
 fn run(connection: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<usize, StoreError> {
     connection.prepare_cached(sql).and_then(|mut statement| statement.execute(values)).map_err(store_error)
-}
-
-/// The machine's clock: all who may open the file are on this machine.
-fn now() -> i64 {
-    millis(SystemClock.now())
 }
 
 fn misconfigured(sentence: impl Into<String>) -> StoreError {

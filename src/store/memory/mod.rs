@@ -1,0 +1,402 @@
+//! The embedded store: sessions in the memory of this process.
+
+mod shard;
+
+use std::{
+    cmp::Ordering::{Equal, Greater, Less},
+    fmt,
+    sync::{
+        Arc, Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use self::shard::{Shard, Size, Slot, SlotKey, Swept};
+use super::{Layout, Record, Store, StoreError, StoreErrorKind, When, Written};
+use crate::{
+    clock::{Clock, SharedClock, Timestamp},
+    id::StoreKey,
+};
+
+/// A power of two: the shard is picked by bits of the digest.
+const SHARDS: usize = 64;
+/// How long the sweep rests between two shards, in milliseconds: once around in about a minute.
+const SWEEP_EVERY: u64 = 1000;
+static TOLD: Once = Once::new();
+
+/// Sessions in the memory of this process: for quick starts, tests, and sites that run as one process.
+///
+/// A handle is cheap to clone, and all clones are one store.
+///
+/// ```
+/// use axum_generic_session::MemoryStore;
+///
+/// let sessions = MemoryStore::new().max_entries(100_000).max_bytes(64 << 20);
+/// assert!(sessions.is_empty());
+/// ```
+///
+/// **What it holds ends with the process**: a restart logs everybody out, and a second process knows nothing of
+/// the first one's visitors. A release build says so once, as a warning with the target
+/// `axum_generic_session::store::memory`; where that is understood, filter the target out.
+///
+/// **Expired sessions** are gone at their time for every caller. Their memory is freed by the calls that follow,
+/// one shard of 64 at a time: there is no background task, so nothing to start, to shut down, or to die.
+///
+/// **When it is full** (see [`max_entries`](Self::max_entries) and [`max_bytes`](Self::max_bytes)), expired
+/// sessions are swept first. If that gives no room, *new* sessions and updates that grow are refused with
+/// [`StoreErrorKind::Full`]; updates that do not grow, rotations, and logouts go on. A live session is never
+/// thrown out to make room: who floods the site with new sessions must not log its visitors out.
+#[derive(Clone)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+    clock: SharedClock,
+    max_entries: usize,
+    max_bytes: usize,
+}
+
+struct Shared {
+    shards: Box<[RwLock<Shard>]>,
+    entries: AtomicUsize,
+    bytes: AtomicUsize,
+    /// The shard that the sweep comes to next, and when, in milliseconds since 1970.
+    sweep_next: AtomicUsize,
+    sweep_at: AtomicU64,
+}
+
+impl MemoryStore {
+    /// An empty store, bounded only by the machine.
+    #[must_use]
+    pub fn new() -> Self {
+        if cfg!(not(debug_assertions)) {
+            TOLD.call_once(|| {
+                tracing::warn!(
+                    "MemoryStore: sessions end with this process and are not shared with another one; \
+                     use a store with an engine of its own to survive restarts or to run several processes"
+                );
+            });
+        }
+        let shared = Shared {
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            entries: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            sweep_next: AtomicUsize::new(0),
+            sweep_at: AtomicU64::new(0),
+        };
+        Self {
+            shared: Arc::new(shared),
+            clock: SharedClock::system(),
+            max_entries: usize::MAX,
+            max_bytes: usize::MAX,
+        }
+    }
+
+    /// At most this many sessions. Applies to this handle and to clones made of it later, as all settings do.
+    #[must_use]
+    pub const fn max_entries(mut self, sessions: usize) -> Self {
+        self.max_entries = sessions;
+        self
+    }
+
+    /// At most about this much memory, in bytes; counted as by [`bytes`](Self::bytes).
+    #[must_use]
+    pub const fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// Reads the time from `clock`: for tests that do not want to wait.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = SharedClock(Arc::new(clock));
+        self
+    }
+
+    /// How many sessions are in memory, those included that have expired and not been swept yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.entries.load(Relaxed)
+    }
+
+    /// Whether there is no session in memory at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How much memory the sessions take, in bytes: for each its data, its principal, and 200 bytes that the
+    /// store itself needs (measured with a million sessions).
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.shared.bytes.load(Relaxed)
+    }
+
+    /// One try at a write: `None` if there is no room for it.
+    fn try_set(&self, key: &StoreKey, record: &Record, when: When, now: Timestamp) -> Option<Written> {
+        let (index, key, layout) = locate(key);
+        let mut shard = self.shared.write(index);
+        if let Some(answer) = verdict(shard.live(&key, now), record, when, layout) {
+            return Some(answer);
+        }
+        if record.expires_at <= now {
+            self.shared.subtract(shard.remove(&key));
+            return Some(Written::Done);
+        }
+        let slot = Slot::of(record);
+        if !self.reserve(slot.size(), shard.size_of(&key)) {
+            return None;
+        }
+        self.shared.subtract(shard.insert(key, slot, now));
+        Some(Written::Done)
+    }
+
+    /// One try at a rotation, both shards locked: `None` if there is no room for it.
+    fn try_rotate(
+        &self,
+        (old, when): (&StoreKey, When),
+        new: &StoreKey,
+        record: &Record,
+        now: Timestamp,
+    ) -> Option<Written> {
+        let ((old_index, old, layout), (new_index, new, _)) = (locate(old), locate(new));
+        let mut shards = self.shared.write_both(old_index, new_index);
+        if let Some(taken) = shards.target().live(&new, now) {
+            let again = layout == Layout::Native && taken.tag() == record.tag;
+            return Some(if again { Written::Done } else { Written::Conflict(None) });
+        }
+        // An own write would stand under `new`: here is nothing to recognise.
+        if let Some(refused) = verdict(shards.source().live(&old, now), record, when, Layout::Plain) {
+            return Some(refused);
+        }
+        if record.expires_at <= now {
+            self.shared.subtract(shards.source().remove(&old));
+            return Some(Written::Done);
+        }
+        let slot = Slot::of(record);
+        let leaving = shards.source().size_of(&old) + shards.target().size_of(&new);
+        if !self.reserve(slot.size(), leaving) {
+            return None;
+        }
+        // What leaves has been counted above.
+        shards.source().remove(&old);
+        let swept = shards.target().insert(new, slot, now);
+        self.shared.subtract(swept);
+        Some(Written::Done)
+    }
+
+    /// Counts what comes and what leaves, unless the store grew past a limit. Called under the lock of the
+    /// shard, before the change itself.
+    fn reserve(&self, coming: Size, leaving: Size) -> bool {
+        let Shared { entries, bytes, .. } = &*self.shared;
+        if !change(entries, coming.entries, leaving.entries, self.max_entries) {
+            return false;
+        }
+        let fits = change(bytes, coming.bytes, leaving.bytes, self.max_bytes);
+        if !fits {
+            change(entries, leaving.entries, coming.entries, usize::MAX);
+        }
+        fits
+    }
+
+    /// Makes a write, and if there is no room for it, sweeps shard after shard until there is. Lets other
+    /// tasks run in between: no request waits for the sweep of the whole store but the one that needs it.
+    async fn make(
+        &self,
+        record: &Record,
+        now: Timestamp,
+        attempt: impl Fn() -> Option<Written> + Send,
+    ) -> Result<Written, StoreError> {
+        if let Some(answer) = attempt() {
+            return Ok(answer);
+        }
+        for shard in 0..SHARDS {
+            loop {
+                let swept = self.shared.sweep(shard, now);
+                if swept.size.entries > 0 {
+                    if let Some(answer) = attempt() {
+                        return Ok(answer);
+                    }
+                    tokio::task::yield_now().await;
+                }
+                if swept.all {
+                    break;
+                }
+            }
+        }
+        Err(self.no_room(record))
+    }
+
+    fn no_room(&self, record: &Record) -> StoreError {
+        if Slot::of(record).size().bytes > self.max_bytes {
+            let reason = "it takes more than all the memory that `MemoryStore::max_bytes` allows";
+            return StoreError::new(StoreErrorKind::TooLarge, reason);
+        }
+        let reason = "`MemoryStore` holds as many live sessions as its `max_entries` and `max_bytes` allow; \
+                      raise them, or let sessions live shorter";
+        StoreError::new(StoreErrorKind::Full, reason)
+    }
+
+    /// The time, and a moment of housekeeping if that is due.
+    fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        self.shared.tend(now);
+        now
+    }
+}
+
+impl Shared {
+    // A panic cannot leave a shard half changed, as no foreign code runs under a lock; so a poisoned lock is
+    // as good as new.
+    fn read(&self, shard: usize) -> RwLockReadGuard<'_, Shard> {
+        self.shards[shard].read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, shard: usize) -> RwLockWriteGuard<'_, Shard> {
+        self.shards[shard].write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Both shards of a rotation, locked in the order of their numbers: two rotations cannot wait for each
+    /// other.
+    fn write_both(&self, old: usize, new: usize) -> Both<'_> {
+        match old.cmp(&new) {
+            Equal => Both { old: self.write(old), new: None },
+            Less => {
+                let old = self.write(old);
+                Both { old, new: Some(self.write(new)) }
+            }
+            Greater => {
+                let new = self.write(new);
+                Both { old: self.write(old), new: Some(new) }
+            }
+        }
+    }
+
+    fn subtract(&self, size: Size) {
+        self.entries.fetch_sub(size.entries, Relaxed);
+        self.bytes.fetch_sub(size.bytes, Relaxed);
+    }
+
+    fn sweep(&self, shard: usize, now: Timestamp) -> Swept {
+        let swept = self.write(shard).sweep(now);
+        self.subtract(swept.size);
+        swept
+    }
+
+    /// Sweeps one shard if the last sweep is long enough ago; whoever comes first does it.
+    fn tend(&self, now: Timestamp) {
+        let (millis, at) = (now.as_millis(), self.sweep_at.load(Relaxed));
+        // A clock that has been set back must not stop the sweep.
+        let due = millis >= at || at - millis > SWEEP_EVERY;
+        let mine = due && self.sweep_at.compare_exchange(at, millis + SWEEP_EVERY, Relaxed, Relaxed).is_ok();
+        if mine {
+            let shard = self.sweep_next.fetch_add(1, Relaxed) % SHARDS;
+            if !self.sweep(shard, now).all {
+                self.sweep_next.store(shard, Relaxed);
+                self.sweep_at.store(millis, Relaxed);
+            }
+        }
+    }
+}
+
+/// The locks of a rotation; one, if both keys live in the same shard.
+struct Both<'a> {
+    old: RwLockWriteGuard<'a, Shard>,
+    new: Option<RwLockWriteGuard<'a, Shard>>,
+}
+
+impl Both<'_> {
+    fn source(&mut self) -> &mut Shard {
+        &mut self.old
+    }
+
+    fn target(&mut self) -> &mut Shard {
+        self.new.as_mut().unwrap_or(&mut self.old)
+    }
+}
+
+/// Adds and subtracts in one step; refuses to grow past `limit`.
+fn change(counter: &AtomicUsize, plus: usize, minus: usize, limit: usize) -> bool {
+    if plus <= minus {
+        counter.fetch_sub(minus - plus, Relaxed);
+        return true;
+    }
+    let grown = |now: usize| now.checked_add(plus - minus).filter(|now| *now <= limit);
+    counter.fetch_update(Relaxed, Relaxed, grown).is_ok()
+}
+
+/// Where a key lives: the shard by one part of its digest, the place in it by another. Half of the digest is
+/// kept; 128 bits of SHA-256 are as unlikely to meet twice as the ids themselves.
+fn locate(key: &StoreKey) -> (usize, SlotKey, Layout) {
+    let digest = key.digest();
+    let (kept, rest) = digest.split_at(16);
+    let mut half = [0; 16];
+    half.copy_from_slice(kept);
+    (usize::from(rest[0]) % SHARDS, SlotKey(half), key.layout())
+}
+
+/// The contract's table: the answer that needs no write, or `None` for a write to be made.
+fn verdict(live: Option<&Slot>, record: &Record, when: When, layout: Layout) -> Option<Written> {
+    match (live, when) {
+        (Some(live), _) if live.tag() == record.tag && layout == Layout::Native => Some(Written::Done),
+        (None, When::Absent) | (Some(_), When::Present) => None,
+        (Some(live), When::Tagged(tag)) if live.tag() == tag => None,
+        (None, When::Present | When::Tagged(_)) => Some(Written::Gone),
+        (Some(live), When::Absent | When::Tagged(_)) => Some(Written::Conflict(Some(live.record()))),
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("entries", &self.len())
+            .field("bytes", &self.bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store for MemoryStore {
+    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        let now = self.now();
+        let (shard, key, _) = locate(key);
+        Ok(self.shared.read(shard).live(&key, now).map(Slot::record))
+    }
+
+    async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
+        let now = self.now();
+        self.make(record, now, || self.try_set(key, record, when, now)).await
+    }
+
+    async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
+        let now = self.now();
+        let (shard, key, _) = locate(key);
+        Ok(self.shared.write(shard).extend(&key, expires_at, now))
+    }
+
+    async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
+        self.now();
+        let (shard, key, _) = locate(key);
+        let removed = self.shared.write(shard).remove(&key);
+        self.shared.subtract(removed);
+        Ok(())
+    }
+
+    async fn rotate(
+        &self,
+        old: &StoreKey,
+        when: When,
+        new: &StoreKey,
+        record: &Record,
+    ) -> Result<Written, StoreError> {
+        let now = self.now();
+        self.make(record, now, || self.try_rotate((old, when), new, record, now)).await
+    }
+
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+}

@@ -1,0 +1,196 @@
+//! One of the maps that the sessions are spread over, and what stands in it.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    hash::{BuildHasherDefault, Hash, Hasher},
+    ops::Add,
+};
+
+use axum::body::Bytes;
+
+use crate::{
+    clock::Timestamp,
+    store::{Record, Tag},
+};
+
+/// What a session takes beside its data and its principal, in bytes: its place in a table that is on average
+/// half full, and three allocations.
+const OVERHEAD: usize = 200;
+/// The most sessions that one sweep frees, so that no lock is held for long.
+const SWEEP_LIMIT: usize = 2048;
+/// Tables smaller than this are never shrunk.
+const SMALL: usize = 64;
+
+/// Half of a key's digest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct SlotKey(pub(super) [u8; 16]);
+
+impl Hash for SlotKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+    }
+}
+
+/// Eight bytes of a digest are a hash already.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+}
+
+/// A stored session. Small, since half of the places in a table are empty: what a lookup or a sweep compares
+/// lies in the table, the rest behind a pointer.
+pub(super) struct Slot {
+    expires_at: Timestamp,
+    rest: Box<Rest>,
+}
+
+struct Rest {
+    tag: Tag,
+    principal: Option<Box<str>>,
+    data: Bytes,
+}
+
+impl Slot {
+    /// A copy of the record: the caller's bytes may be a corner of a much larger buffer.
+    pub(super) fn of(record: &Record) -> Self {
+        let rest = Rest {
+            tag: record.tag,
+            principal: record.principal.clone(),
+            data: Bytes::copy_from_slice(&record.data),
+        };
+        Self { expires_at: record.expires_at, rest: Box::new(rest) }
+    }
+
+    pub(super) fn record(&self) -> Record {
+        let Rest { tag, principal, data } = &*self.rest;
+        Record { tag: *tag, expires_at: self.expires_at, principal: principal.clone(), data: data.clone() }
+    }
+
+    pub(super) fn tag(&self) -> Tag {
+        self.rest.tag
+    }
+
+    pub(super) fn size(&self) -> Size {
+        let principal = self.rest.principal.as_ref().map_or(0, |name| name.len());
+        Size { entries: 1, bytes: self.rest.data.len() + principal + OVERHEAD }
+    }
+}
+
+/// Sessions, and the memory that they take in bytes.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Size {
+    pub(super) entries: usize,
+    pub(super) bytes: usize,
+}
+
+impl Add for Size {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { entries: self.entries + other.entries, bytes: self.bytes + other.bytes }
+    }
+}
+
+/// What a sweep has freed.
+pub(super) struct Swept {
+    pub(super) size: Size,
+    /// Nothing expired is left.
+    pub(super) all: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Shard {
+    slots: HashMap<SlotKey, Slot, BuildHasherDefault<AsItIs>>,
+    /// No session in here expires before this moment; `None`: there is nothing to sweep.
+    earliest: Option<Timestamp>,
+}
+
+impl Shard {
+    pub(super) fn live(&self, key: &SlotKey, now: Timestamp) -> Option<&Slot> {
+        self.slots.get(key).filter(|slot| slot.expires_at > now)
+    }
+
+    /// What stands under the key, live or not.
+    pub(super) fn size_of(&self, key: &SlotKey) -> Size {
+        self.slots.get(key).map(Slot::size).unwrap_or_default()
+    }
+
+    /// Stores a session, in the place of what is under the key. Returns the size of what was swept to make
+    /// room for it, and of that only.
+    pub(super) fn insert(&mut self, key: SlotKey, slot: Slot, now: Timestamp) -> Size {
+        self.earliest = Some(self.earliest.map_or(slot.expires_at, |first| first.min(slot.expires_at)));
+        if let Entry::Occupied(mut taken) = self.slots.entry(key) {
+            taken.insert(slot);
+            return Size::default();
+        }
+        let mut swept = Size::default();
+        if self.slots.len() == self.slots.capacity() {
+            // The table is about to double: first get rid of the dead. If those were few, double anyway, or
+            // the insertions that follow would each sweep again.
+            swept = self.sweep(now).size;
+            let used = self.slots.len();
+            if self.slots.capacity() - used < used / 4 {
+                self.slots.reserve(used / 2);
+            }
+        }
+        self.slots.insert(key, slot);
+        swept
+    }
+
+    pub(super) fn remove(&mut self, key: &SlotKey) -> Size {
+        self.slots.remove(key).as_ref().map(Slot::size).unwrap_or_default()
+    }
+
+    /// Extends a live session's life. `false`: there is none.
+    pub(super) fn extend(&mut self, key: &SlotKey, expires_at: Timestamp, now: Timestamp) -> bool {
+        let live = self.slots.get_mut(key).filter(|slot| slot.expires_at > now);
+        let found = live.is_some();
+        if let Some(slot) = live {
+            slot.expires_at = slot.expires_at.max(expires_at);
+        }
+        found
+    }
+
+    /// Frees expired sessions, [`SWEEP_LIMIT`] at most.
+    pub(super) fn sweep(&mut self, now: Timestamp) -> Swept {
+        let mut size = Size::default();
+        if self.earliest.is_none_or(|first| first > now) {
+            return Swept { size, all: true };
+        }
+        let mut earliest: Option<Timestamp> = None;
+        let expired = self.slots.extract_if(|_, slot| {
+            let live = slot.expires_at > now;
+            if live {
+                earliest = Some(earliest.map_or(slot.expires_at, |first| first.min(slot.expires_at)));
+            }
+            !live
+        });
+        for (_, slot) in expired.take(SWEEP_LIMIT) {
+            size = size + slot.size();
+        }
+        let all = size.entries < SWEEP_LIMIT;
+        if all {
+            self.earliest = earliest;
+            let used = self.slots.len();
+            if self.slots.capacity() > SMALL && used < self.slots.capacity() / 4 {
+                self.slots.shrink_to(used * 2);
+            }
+        }
+        Swept { size, all }
+    }
+}

@@ -1,0 +1,19 @@
+//! The conformance suite over the stores that need no server, and over broken ones, which it must find.
+#![cfg(all(feature = "store-contract", feature = "memory-store"))]
+
+use axum_generic_session::{MemoryStore, store::contract::Contract, testing::ManualClock};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_memory_store_keeps_the_contract() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::new().clock(clock.clone());
+    let report = Contract::new(|| async { store.clone() }).clock(clock).run().await;
+    assert!(report.left_out().is_empty(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_memory_store_keeps_the_contract_by_the_clock_of_the_machine() {
+    let store = MemoryStore::new();
+    let report = Contract::new(|| async { store.clone() }).run().await;
+    assert_eq!(report.left_out(), ["to the millisecond"], "{report}");
+}
