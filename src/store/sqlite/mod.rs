@@ -451,7 +451,7 @@ impl Statements {
     }
 
     fn sweep(&self, connection: &Connection, batch: u32) -> Result<usize, StoreError> {
-        run(connection, &self.sweep, params![now(), batch])
+        run(connection, &self.sweep, params![self.now(), batch])
     }
 }
 
