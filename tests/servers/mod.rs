@@ -3,6 +3,10 @@
 
 #![allow(dead_code, reason = "each test crate uses the servers it needs")]
 
+pub mod mariadb;
+pub mod postgres;
+pub mod wire;
+
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -88,6 +92,21 @@ impl Server {
     pub fn signal(&self, name: &str) {
         let done = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
         assert!(done.expect("kill runs").success());
+    }
+
+    /// Asks the server to end with a signal, and waits until it has.
+    pub fn stop(&mut self, signal: &str) {
+        if self.child.is_some() {
+            self.signal(signal);
+        }
+        let start = Instant::now();
+        while let Some(child) = self.child.as_mut() {
+            match child.try_wait().expect("its state") {
+                Some(_) => self.child = None,
+                None if start.elapsed() > START_LIMIT => self.kill(),
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
     }
 
     /// kill -9, and the folder stays: what a crash of the machine leaves.
