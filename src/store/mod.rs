@@ -33,6 +33,14 @@ mod error;
 mod memory;
 #[cfg(feature = "redis-store")]
 pub mod redis;
+#[cfg(feature = "mysql-store")]
+mod mysql;
+#[cfg(feature = "postgres-store")]
+mod postgres;
+#[cfg(any(feature = "sqlite-store", feature = "postgres-store", feature = "mysql-store"))]
+mod sql;
+#[cfg(feature = "sqlite-store")]
+mod sqlite;
 mod three_method;
 
 use std::{fmt, future::Future};
@@ -46,6 +54,14 @@ pub(crate) use self::erased::SharedStore;
 pub(crate) use self::error::BoxError;
 #[cfg(feature = "memory-store")]
 pub use self::memory::MemoryStore;
+#[cfg(feature = "mysql-store")]
+pub use self::mysql::MySqlStore;
+#[cfg(feature = "postgres-store")]
+pub use self::postgres::PostgresStore;
+#[cfg(any(feature = "postgres-store", feature = "mysql-store"))]
+pub use self::sql::sweeper::Sweeper;
+#[cfg(feature = "sqlite-store")]
+pub use self::sqlite::{SqliteBuilder, SqliteStore, Synchronous};
 pub use self::{
     error::{Applied, StoreError, StoreErrorKind},
     three_method::{ThreeMethodStore, ThreeMethods},

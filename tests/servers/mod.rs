@@ -1,11 +1,14 @@
 //! Real servers for the tests: started on free loopback ports in temporary folders, as root or not, and
 //! stopped when their guard is dropped. A server that cannot be started fails the test; nothing is skipped.
 
-#![allow(dead_code, reason = "each test crate uses the servers it needs")]
+#![allow(dead_code, unreachable_pub, reason = "each test crate uses the servers it needs")]
 
 pub mod proxy;
 #[cfg(feature = "redis-store")]
 pub mod redis;
+pub mod mariadb;
+pub mod postgres;
+pub mod wire;
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
@@ -95,6 +98,21 @@ impl Server {
     pub fn signal(&self, name: &str) {
         let done = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
         assert!(done.expect("kill runs").success());
+    }
+
+    /// Asks the server to end with a signal, and waits until it has.
+    pub fn stop(&mut self, signal: &str) {
+        if self.child.is_some() {
+            self.signal(signal);
+        }
+        let start = Instant::now();
+        while let Some(child) = self.child.as_mut() {
+            match child.try_wait().expect("its state") {
+                Some(_) => self.child = None,
+                None if start.elapsed() > START_LIMIT => self.kill(),
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
     }
 
     /// kill -9, and the folder stays: what a crash of the machine leaves.

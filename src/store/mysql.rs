@@ -1,0 +1,399 @@
+//! Sessions in MySQL and MariaDB.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use sqlx::{
+    Error, MySql, MySqlPool, QueryBuilder,
+    error::DatabaseError,
+    mysql::{MySqlArguments, MySqlDatabaseError},
+    pool::PoolConnection,
+    query::Query,
+};
+
+use super::{
+    Applied, Record, Store, StoreError, StoreErrorKind, When, Written,
+    sql::{
+        Change, Row, Table, fits,
+        pool::{self, Engine, Failure, Verdict, statement},
+        record,
+        sweeper::{Sweep, Sweeper},
+    },
+};
+use crate::{clock::Timestamp, id::StoreKey};
+
+/// Milliseconds since 1970 UTC by the server's clock. Not `UNIX_TIMESTAMP(NOW(3))`: that goes through the
+/// session's local time, which names one hour of every autumn twice.
+const NOW: &str = "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)";
+
+const GET: &str = "SELECT tag, expires_at, principal, data FROM {table} WHERE id = ? AND expires_at > {now}";
+
+const CREATE: &str = "INSERT INTO {table} (id, tag, expires_at, principal, data) VALUES (?, ?, ?, ?, ?)";
+
+const REPLACE: &str = "UPDATE {table} SET id = ?, tag = ?, expires_at = ?, principal = ?, data = ?
+WHERE id = ? AND expires_at > {now} AND (? IS NULL OR tag = ?)";
+
+const TOUCH: &str =
+    "UPDATE {table} SET expires_at = GREATEST(expires_at, ?) WHERE id = ? AND expires_at > {now}";
+
+const DESTROY: &str = "DELETE FROM {table} WHERE id = ?";
+
+const CLEAR: &str = "DELETE FROM {table} WHERE id = ? AND expires_at <= {now}";
+
+/// Found without a lock and deleted by primary key: a `DELETE` along the index of `expires_at` would lock
+/// the gaps into which others insert.
+const EXPIRED: &str = "SELECT id FROM {table} WHERE expires_at <= {now} ORDER BY expires_at LIMIT ?";
+const SWEEP: &str = "DELETE FROM {table} WHERE expires_at <= {now} AND id IN (";
+
+/// With its indexes in the same statement, so that there is no moment at which only half of it exists.
+const MIGRATE: &str = "CREATE TABLE IF NOT EXISTS {table} (
+    id BINARY(32) NOT NULL PRIMARY KEY,
+    tag BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    principal MEDIUMBLOB,
+    data MEDIUMBLOB NOT NULL,
+    INDEX `{name}_expires_at` (expires_at),
+    INDEX `{name}_principal` (principal(255))
+) ENGINE=InnoDB";
+
+const PACKET: &str = "SELECT @@max_allowed_packet";
+
+/// What a `MEDIUMBLOB` holds. Longer values would be cut without a word where the server is not strict.
+const MAX_DATA: usize = (1 << 24) - 1;
+/// No server can be set to take packets smaller than this.
+const LEAST_PACKET: usize = 1024;
+/// What a write needs in its packet beside data and principal, rounded up.
+const AROUND: usize = 256;
+
+/// Sessions in MySQL (8.0 or later) or MariaDB (10.5 or later), over the application's own pool.
+///
+/// Every call is one statement in a transaction of its own, whose conditions hold at every isolation level;
+/// only a refused write reads the record that was in its way with a second one. The server's clock, in UTC,
+/// decides what has expired.
+///
+/// ```no_run
+/// use axum_generic_session::store::MySqlStore;
+/// use std::time::Duration;
+///
+/// # async fn main_() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = sqlx::MySqlPool::connect("mysql://app@localhost/app").await?;
+/// let store = MySqlStore::new(pool);
+/// store.migrate().await?;
+/// let sweeper = store.sweep_every(Duration::from_secs(60)); // sweeps until it is dropped
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The pool's `acquire_timeout` (30 seconds unless set) is how long a call waits for a connection where the
+/// layer's time limit does not end it first. `test_before_acquire(false)` saves a round trip per call: the
+/// store itself tries a second connection when the first turns out to be broken.
+///
+/// If the compiler says that there are two versions of `sqlx`, the application's is older than the one that
+/// was chosen for this crate: `cargo update -p sqlx@0.9.0 --precise 0.8.6` makes them one.
+#[derive(Clone)]
+pub struct MySqlStore {
+    pool: MySqlPool,
+    table: Table,
+    sql: Statements,
+    /// The largest packet that the server is known to take, in bytes.
+    packet: Arc<AtomicUsize>,
+}
+
+#[derive(Clone, Copy)]
+struct Statements {
+    get: &'static str,
+    create: &'static str,
+    replace: &'static str,
+    touch: &'static str,
+    destroy: &'static str,
+    clear: &'static str,
+    expired: &'static str,
+    sweep: &'static str,
+    migrate: &'static str,
+}
+
+impl Statements {
+    fn on(table: &Table) -> Self {
+        let fill = |sql: &str| statement(table.fill(sql, '`').replace("{now}", NOW));
+        Self {
+            get: fill(GET),
+            create: fill(CREATE),
+            replace: fill(REPLACE),
+            touch: fill(TOUCH),
+            destroy: fill(DESTROY),
+            clear: fill(CLEAR),
+            expired: fill(EXPIRED),
+            sweep: fill(SWEEP),
+            migrate: fill(MIGRATE),
+        }
+    }
+}
+
+impl MySqlStore {
+    /// A store over `pool`, in the table `axum_sessions` of the connection's database.
+    #[must_use]
+    pub fn new(pool: MySqlPool) -> Self {
+        Self::on(pool, Table::default())
+    }
+
+    fn on(pool: MySqlPool, table: Table) -> Self {
+        Self { pool, sql: Statements::on(&table), table, packet: Arc::new(LEAST_PACKET.into()) }
+    }
+
+    /// The same store in another table.
+    ///
+    /// # Errors
+    /// When the name is anything but up to 48 ASCII letters, digits and underscores.
+    pub fn table(self, name: &str) -> Result<Self, StoreError> {
+        Ok(Self::on(self.pool, self.table.named(name)?))
+    }
+
+    /// The same store in a table of this schema, which MySQL also calls a database. It must exist.
+    ///
+    /// # Errors
+    /// When the name is anything but up to 48 ASCII letters, digits and underscores.
+    pub fn schema(self, name: &str) -> Result<Self, StoreError> {
+        Ok(Self::on(self.pool, self.table.in_schema(name)?))
+    }
+
+    /// Creates the table with its indexes if it is missing, and checks the columns. Any number of nodes may
+    /// do so at once, at every start.
+    ///
+    /// # Errors
+    /// When the server is away, refuses, or has another table of this name.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        self.prepare().await.map_err(Failure::into_error)
+    }
+
+    async fn prepare(&self) -> Result<(), Failure> {
+        let mut connection = self.connection().await?;
+        // Looked for first: `IF NOT EXISTS` asks for the right to create even where there is nothing to do.
+        match self.row(&mut connection, &[0; 32]).await {
+            Err(Failure::Final(error)) if error.kind() == StoreErrorKind::Misconfigured => {}
+            found => return found.map(drop),
+        }
+        sqlx::query(self.sql.migrate).execute(&mut *connection).await.map_err(failure)?;
+        self.row(&mut connection, &[0; 32]).await.map(drop)
+    }
+
+    /// Deletes up to `batch` expired sessions, and says how many they were. A live one is never deleted:
+    /// the server's clock decides, in the statement that deletes.
+    ///
+    /// # Errors
+    /// When the server is away or refuses.
+    pub async fn sweep(&self, batch: u32) -> Result<u64, StoreError> {
+        self.sweep_once(batch).await.map_err(Failure::into_error)
+    }
+
+    async fn sweep_once(&self, batch: u32) -> Result<u64, Failure> {
+        let mut connection = self.connection().await?;
+        let mut expired: Vec<(Vec<u8>,)> = sqlx::query_as(self.sql.expired)
+            .bind(batch)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(failure)?;
+        if expired.is_empty() {
+            return Ok(0);
+        }
+        // In one order for everybody, so that two sweepers cannot wait for each other.
+        expired.sort_unstable();
+        let mut sweep = QueryBuilder::<MySql>::new(self.sql.sweep);
+        let mut ids = sweep.separated(", ");
+        for (id,) in &expired {
+            ids.push_bind(&id[..]);
+        }
+        ids.push_unseparated(")");
+        // Of a length of its own each time: not worth a place among the prepared statements.
+        let sweep = sweep.build().persistent(false);
+        Ok(sweep.execute(&mut *connection).await.map_err(failure)?.rows_affected())
+    }
+
+    /// Sweeps in the background, about every `every`, until the handle is dropped.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn sweep_every(&self, every: Duration) -> Sweeper {
+        Sweeper::start(self.clone(), every)
+    }
+
+    async fn connection(&self) -> Result<PoolConnection<MySql>, Failure> {
+        pool::acquire(&self.pool, verdict).await
+    }
+
+    /// Runs a statement that answers with a number of rows only. The drivers ask the server to count the
+    /// rows that were found, not those that were changed: a touch that changes nothing counts too.
+    async fn rows(&self, query: Query<'_, MySql, MySqlArguments>) -> Result<u64, Failure> {
+        let mut connection = self.connection().await?;
+        Ok(query.execute(&mut *connection).await.map_err(failure)?.rows_affected())
+    }
+
+    async fn row(
+        &self,
+        connection: &mut PoolConnection<MySql>,
+        id: &[u8; 32],
+    ) -> Result<Option<Row>, Failure> {
+        sqlx::query_as(self.sql.get).bind(&id[..]).fetch_optional(&mut **connection).await.map_err(failure)
+    }
+
+    /// Whether the server takes a write of this size. It ends the connection of one that it does not, so
+    /// it is asked before, once for all that are not larger, and again when its limit has been raised.
+    async fn fits_packet(&self, change: &Change) -> Result<(), Failure> {
+        let size = change.data.len() + change.principal.as_ref().map_or(0, Vec::len) + AROUND;
+        if size <= self.packet.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut connection = self.connection().await?;
+        let (limit,): (u64,) = sqlx::query_as(PACKET).fetch_one(&mut *connection).await.map_err(failure)?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        self.packet.store(limit, Ordering::Relaxed);
+        if size <= limit {
+            return Ok(());
+        }
+        Err(Failure::Final(StoreError::new(
+            StoreErrorKind::TooLarge,
+            format!("its write has {size} bytes, and the server's max_allowed_packet is {limit}: raise it"),
+        )))
+    }
+}
+
+impl Engine for MySqlStore {
+    async fn read(&self, id: &[u8; 32]) -> Result<Option<Record>, Failure> {
+        let mut connection = self.connection().await?;
+        self.row(&mut connection, id).await?.map(record).transpose().map_err(Failure::Final)
+    }
+
+    async fn insert(&self, change: &Change) -> Result<bool, Failure> {
+        self.fits_packet(change).await?;
+        let query = sqlx::query(self.sql.create)
+            .bind(&change.new[..])
+            .bind(change.tag)
+            .bind(change.expires_at)
+            .bind(change.principal.as_deref())
+            .bind(&change.data[..]);
+        match self.rows(query).await {
+            Err(Failure::Taken) => Ok(false),
+            answer => answer.map(|_| true),
+        }
+    }
+
+    async fn replace(&self, change: &Change) -> Result<Written, Failure> {
+        self.fits_packet(change).await?;
+        let query = sqlx::query(self.sql.replace)
+            .bind(&change.new[..])
+            .bind(change.tag)
+            .bind(change.expires_at)
+            .bind(change.principal.as_deref())
+            .bind(&change.data[..])
+            .bind(&change.old[..])
+            .bind(change.expected)
+            .bind(change.expected);
+        if self.rows(query).await? == 1 {
+            return Ok(Written::Done);
+        }
+        let in_place = match change.expected {
+            Some(_) => self.read(&change.old).await?,
+            // Any record would have done, so there was none.
+            None => None,
+        };
+        let refused = change.refused(in_place);
+        if refused == Written::Gone && change.old != change.new {
+            // An earlier attempt may have moved the session already.
+            let moved = self.read(&change.new).await?.is_some_and(|current| change.is_own(&current));
+            return Ok(if moved { Written::Done } else { Written::Gone });
+        }
+        Ok(refused)
+    }
+
+    async fn extend(&self, id: &[u8; 32], expires_at: i64) -> Result<bool, Failure> {
+        Ok(self.rows(sqlx::query(self.sql.touch).bind(expires_at).bind(&id[..])).await? == 1)
+    }
+
+    async fn delete(&self, id: &[u8; 32]) -> Result<(), Failure> {
+        self.rows(sqlx::query(self.sql.destroy).bind(&id[..])).await.map(drop)
+    }
+
+    async fn clear(&self, id: &[u8; 32]) -> Result<bool, Failure> {
+        Ok(self.rows(sqlx::query(self.sql.clear).bind(&id[..])).await? == 1)
+    }
+}
+
+impl Store for MySqlStore {
+    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        pool::get(self, key).await
+    }
+
+    async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
+        fits(record, MAX_DATA)?;
+        pool::set(self, key, record, when).await
+    }
+
+    async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
+        pool::touch(self, key, expires_at).await
+    }
+
+    async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
+        pool::destroy(self, key).await
+    }
+
+    async fn rotate(
+        &self,
+        old: &StoreKey,
+        when: When,
+        new: &StoreKey,
+        record: &Record,
+    ) -> Result<Written, StoreError> {
+        fits(record, MAX_DATA)?;
+        pool::rotate(self, old, when, new, record).await
+    }
+
+    fn name(&self) -> &'static str {
+        "mysql"
+    }
+}
+
+impl Sweep for MySqlStore {
+    async fn sweep_batch(&self, batch: u32) -> Result<u64, StoreError> {
+        self.sweep(batch).await
+    }
+
+    fn is_closed(&self) -> bool {
+        self.pool.is_closed()
+    }
+}
+
+impl fmt::Debug for MySqlStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MySqlStore").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+fn failure(error: Error) -> Failure {
+    pool::failure(error, verdict)
+}
+
+/// <https://mariadb.com/kb/en/mariadb-error-codes/>, <https://dev.mysql.com/doc/mysql-errors/8.4/en/>
+fn verdict(error: &dyn DatabaseError) -> Verdict {
+    let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() else { return Verdict::Lost };
+    Verdict::Kind(match error.number() {
+        // Record changed since the last read (MariaDB's snapshot isolation), lock wait timeout, deadlock.
+        1020 | 1205 | 1213 => return Verdict::Contended,
+        // read_only, a read-only transaction, innodb_read_only.
+        1290 | 1792 | 1836 | 1874 => StoreErrorKind::ReadOnly,
+        1021 | 1114 => StoreErrorKind::Full,
+        1030 if error.message().contains("error 28") => StoreErrorKind::Full,
+        1153 | 1406 => StoreErrorKind::TooLarge,
+        // The database, the user, the table, a column, a command.
+        1044 | 1045 | 1142 | 1143 | 1227 | 1370 | 1698 => StoreErrorKind::Denied,
+        // No such database, column, table; a wrong type; SQL that the server does not know.
+        1049 | 1054 | 1064 | 1146 | 1305 | 1364 | 1366 => StoreErrorKind::Misconfigured,
+        // Too many connections; a query that was ended by hand, or by max_statement_time.
+        1040 | 1203 | 1226 | 1317 | 1969 | 3024 => StoreErrorKind::Unavailable(Applied::No),
+        _ => return Verdict::Lost,
+    })
+}

@@ -1,0 +1,358 @@
+//! Sessions in PostgreSQL.
+
+use std::{fmt, time::Duration};
+
+use sqlx::{
+    Error, PgPool, Postgres, error::DatabaseError, pool::PoolConnection, postgres::PgArguments, query::Query,
+};
+
+use super::{
+    Applied, Record, Store, StoreError, StoreErrorKind, When, Written,
+    sql::{
+        Change, Row, Table, fits,
+        pool::{self, Engine, Failure, Verdict, statement},
+        record,
+        sweeper::{Sweep, Sweeper},
+    },
+};
+use crate::{clock::Timestamp, id::StoreKey};
+
+/// Milliseconds since 1970 UTC by the server's clock; the session's TimeZone has no part in it.
+const NOW: &str = "(extract(epoch FROM now()) * 1000)::bigint";
+
+const GET: &str = "SELECT tag, expires_at, principal, data FROM {table} WHERE id = $1 AND expires_at > {now}";
+
+const CREATE: &str = "INSERT INTO {table} (id, tag, expires_at, principal, data)
+VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING";
+
+/// `FOR UPDATE` is what makes the row that comes back with a refusal the committed one: without it the
+/// statement sees the table as it was before the writer that it has just waited for.
+/// The second `SELECT` finds a rotation that an earlier attempt has carried out already.
+const REPLACE: &str = "WITH current AS (
+    SELECT tag, expires_at, principal, data FROM {table} WHERE id = $1 AND expires_at > {now} FOR UPDATE
+), written AS (
+    UPDATE {table} AS place SET id = $2, tag = $3, expires_at = $4, principal = $5, data = $6
+    FROM current WHERE place.id = $1 AND ($7::bigint IS NULL OR current.tag = $7)
+    RETURNING 1
+), outcome AS (
+    SELECT EXISTS (SELECT FROM written) OR (tag = $8::bigint) IS TRUE AS done, current.* FROM current
+)
+SELECT done, tag, expires_at, CASE WHEN done THEN NULL ELSE principal END,
+    CASE WHEN done THEN ''::bytea ELSE data END FROM outcome
+UNION ALL
+SELECT true, tag, expires_at, NULL, ''::bytea FROM {table}
+WHERE id = $2 AND tag = $8::bigint AND expires_at > {now} AND NOT EXISTS (SELECT FROM current)";
+
+const TOUCH: &str =
+    "UPDATE {table} SET expires_at = greatest(expires_at, $2) WHERE id = $1 AND expires_at > {now}";
+
+const DESTROY: &str = "DELETE FROM {table} WHERE id = $1";
+
+const CLEAR: &str = "DELETE FROM {table} WHERE id = $1 AND expires_at <= {now}";
+
+/// Rows that a writer holds are left for the next time. The array keeps the planner from choosing more
+/// rows than the limit says.
+const SWEEP: &str = "DELETE FROM {table} WHERE expires_at <= {now} AND id = ANY (ARRAY(
+    SELECT id FROM {table} WHERE expires_at <= {now} ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+))";
+
+/// One statement, so one transaction, and safe to run on every node at every start: `IF NOT EXISTS` alone
+/// fails when two nodes create the table at once. What is there already needs no right to create it.
+const MIGRATE: &str = "DO $migrate$ BEGIN
+    PERFORM pg_advisory_xact_lock(7021773260173);
+    {create_schema}
+    IF to_regclass('{table}') IS NULL THEN
+        CREATE TABLE {table} (
+            id bytea PRIMARY KEY,
+            tag bigint NOT NULL,
+            expires_at bigint NOT NULL,
+            principal bytea,
+            data bytea NOT NULL
+        );
+    END IF;
+    IF to_regclass('{schema.}\"{name}_expires_at\"') IS NULL THEN
+        CREATE INDEX \"{name}_expires_at\" ON {table} (expires_at);
+    END IF;
+    IF to_regclass('{schema.}\"{name}_principal\"') IS NULL THEN
+        CREATE INDEX \"{name}_principal\" ON {table} USING hash (principal);
+    END IF;
+END $migrate$";
+
+const CREATE_SCHEMA: &str = "IF to_regnamespace('{schema}') IS NULL THEN CREATE SCHEMA {schema}; END IF;";
+
+/// A value of PostgreSQL has at most 1 GiB; some room is left for the rest of the message.
+const MAX_DATA: usize = (1 << 30) - (1 << 20);
+
+/// Sessions in PostgreSQL (12 or later), over the application's own pool.
+///
+/// Every call is one statement in a transaction of its own, with conditions that hold at every isolation
+/// level. The server's clock, in UTC, decides what has expired.
+///
+/// ```no_run
+/// use axum_generic_session::store::PostgresStore;
+/// use std::time::Duration;
+///
+/// # async fn main_() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = sqlx::PgPool::connect("postgres://app@localhost/app").await?;
+/// let store = PostgresStore::new(pool);
+/// store.migrate().await?;
+/// let sweeper = store.sweep_every(Duration::from_secs(60)); // sweeps until it is dropped
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The pool's `acquire_timeout` (30 seconds unless set) is how long a call waits for a connection where the
+/// layer's time limit does not end it first. `test_before_acquire(false)` saves a round trip per call: the
+/// store itself tries a second connection when the first turns out to be broken.
+///
+/// If the compiler says that there are two versions of `sqlx`, the application's is older than the one that
+/// was chosen for this crate: `cargo update -p sqlx@0.9.0 --precise 0.8.6` makes them one.
+#[derive(Clone)]
+pub struct PostgresStore {
+    pool: PgPool,
+    table: Table,
+    sql: Statements,
+}
+
+#[derive(Clone, Copy)]
+struct Statements {
+    get: &'static str,
+    create: &'static str,
+    replace: &'static str,
+    touch: &'static str,
+    destroy: &'static str,
+    clear: &'static str,
+    sweep: &'static str,
+}
+
+impl Statements {
+    fn on(table: &Table) -> Self {
+        let fill = |sql: &str| statement(table.fill(sql, '"').replace("{now}", NOW));
+        Self {
+            get: fill(GET),
+            create: fill(CREATE),
+            replace: fill(REPLACE),
+            touch: fill(TOUCH),
+            destroy: fill(DESTROY),
+            clear: fill(CLEAR),
+            sweep: fill(SWEEP),
+        }
+    }
+}
+
+impl PostgresStore {
+    /// A store over `pool`, in the table `axum_sessions` of the first schema in the `search_path`.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        Self::on(pool, Table::default())
+    }
+
+    fn on(pool: PgPool, table: Table) -> Self {
+        Self { pool, sql: Statements::on(&table), table }
+    }
+
+    /// The same store in another table.
+    ///
+    /// # Errors
+    /// When the name is anything but up to 48 ASCII letters, digits and underscores.
+    pub fn table(self, name: &str) -> Result<Self, StoreError> {
+        Ok(Self::on(self.pool, self.table.named(name)?))
+    }
+
+    /// The same store in a table of this schema, which [`migrate`](Self::migrate) creates if need be.
+    ///
+    /// # Errors
+    /// When the name is anything but up to 48 ASCII letters, digits and underscores.
+    pub fn schema(self, name: &str) -> Result<Self, StoreError> {
+        Ok(Self::on(self.pool, self.table.in_schema(name)?))
+    }
+
+    /// Creates what is missing of schema, table and indexes, and checks the columns. Any number of nodes
+    /// may do so at once, at every start.
+    ///
+    /// # Errors
+    /// When the server is away, refuses, or has another table of this name.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let create_schema = match self.table.schema() {
+            Some(schema) => CREATE_SCHEMA.replace("{schema}", &format!("\"{schema}\"")),
+            None => String::new(),
+        };
+        let migrate = statement(self.table.fill(&MIGRATE.replace("{create_schema}", &create_schema), '"'));
+        self.prepare(migrate).await.map_err(Failure::into_error)
+    }
+
+    async fn prepare(&self, migrate: &'static str) -> Result<(), Failure> {
+        let mut connection = self.connection().await?;
+        sqlx::query(migrate).execute(&mut *connection).await.map_err(failure)?;
+        // Finds out whether a table of this name has these columns, in these types.
+        self.row(&mut connection, &[0; 32]).await.map(drop)
+    }
+
+    /// Deletes up to `batch` expired sessions, and says how many they were. A live one is never deleted:
+    /// the server's clock decides, in the statement that deletes.
+    ///
+    /// # Errors
+    /// When the server is away or refuses.
+    pub async fn sweep(&self, batch: u32) -> Result<u64, StoreError> {
+        self.rows(sqlx::query(self.sql.sweep).bind(i64::from(batch))).await.map_err(Failure::into_error)
+    }
+
+    /// Sweeps in the background, about every `every`, until the handle is dropped.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn sweep_every(&self, every: Duration) -> Sweeper {
+        Sweeper::start(self.clone(), every)
+    }
+
+    async fn connection(&self) -> Result<PoolConnection<Postgres>, Failure> {
+        pool::acquire(&self.pool, verdict).await
+    }
+
+    /// Runs a statement that answers with a number of rows only.
+    async fn rows(&self, query: Query<'_, Postgres, PgArguments>) -> Result<u64, Failure> {
+        let mut connection = self.connection().await?;
+        Ok(query.execute(&mut *connection).await.map_err(failure)?.rows_affected())
+    }
+
+    async fn row(
+        &self,
+        connection: &mut PoolConnection<Postgres>,
+        id: &[u8; 32],
+    ) -> Result<Option<Row>, Failure> {
+        sqlx::query_as(self.sql.get).bind(&id[..]).fetch_optional(&mut **connection).await.map_err(failure)
+    }
+}
+
+/// What [`REPLACE`] answers: whether it is done, and the columns of the record that was in the way if not.
+type Outcome = (bool, i64, i64, Option<Vec<u8>>, Vec<u8>);
+
+impl Engine for PostgresStore {
+    async fn read(&self, id: &[u8; 32]) -> Result<Option<Record>, Failure> {
+        let mut connection = self.connection().await?;
+        self.row(&mut connection, id).await?.map(record).transpose().map_err(Failure::Final)
+    }
+
+    async fn insert(&self, change: &Change) -> Result<bool, Failure> {
+        let query = sqlx::query(self.sql.create)
+            .bind(&change.new[..])
+            .bind(change.tag)
+            .bind(change.expires_at)
+            .bind(change.principal.as_deref())
+            .bind(&change.data[..]);
+        Ok(self.rows(query).await? == 1)
+    }
+
+    async fn replace(&self, change: &Change) -> Result<Written, Failure> {
+        let mut connection = self.connection().await?;
+        // All rows, to the end of the answer: the only row arrives before the transaction has ended.
+        let rows: Vec<Outcome> = sqlx::query_as(self.sql.replace)
+            .bind(&change.old[..])
+            .bind(&change.new[..])
+            .bind(change.tag)
+            .bind(change.expires_at)
+            .bind(change.principal.as_deref())
+            .bind(&change.data[..])
+            .bind(change.expected)
+            .bind(change.own)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(failure)?;
+        Ok(match rows.into_iter().next() {
+            None => Written::Gone,
+            Some((true, ..)) => Written::Done,
+            Some((false, tag, expires_at, principal, data)) => {
+                Written::Conflict(Some(record((tag, expires_at, principal, data)).map_err(Failure::Final)?))
+            }
+        })
+    }
+
+    async fn extend(&self, id: &[u8; 32], expires_at: i64) -> Result<bool, Failure> {
+        Ok(self.rows(sqlx::query(self.sql.touch).bind(&id[..]).bind(expires_at)).await? == 1)
+    }
+
+    async fn delete(&self, id: &[u8; 32]) -> Result<(), Failure> {
+        self.rows(sqlx::query(self.sql.destroy).bind(&id[..])).await.map(drop)
+    }
+
+    async fn clear(&self, id: &[u8; 32]) -> Result<bool, Failure> {
+        Ok(self.rows(sqlx::query(self.sql.clear).bind(&id[..])).await? == 1)
+    }
+}
+
+impl Store for PostgresStore {
+    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        pool::get(self, key).await
+    }
+
+    async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
+        fits(record, MAX_DATA)?;
+        pool::set(self, key, record, when).await
+    }
+
+    async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
+        pool::touch(self, key, expires_at).await
+    }
+
+    async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
+        pool::destroy(self, key).await
+    }
+
+    async fn rotate(
+        &self,
+        old: &StoreKey,
+        when: When,
+        new: &StoreKey,
+        record: &Record,
+    ) -> Result<Written, StoreError> {
+        fits(record, MAX_DATA)?;
+        pool::rotate(self, old, when, new, record).await
+    }
+
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+}
+
+impl Sweep for PostgresStore {
+    async fn sweep_batch(&self, batch: u32) -> Result<u64, StoreError> {
+        self.sweep(batch).await
+    }
+
+    fn is_closed(&self) -> bool {
+        self.pool.is_closed()
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+fn failure(error: Error) -> Failure {
+    pool::failure(error, verdict)
+}
+
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+fn verdict(error: &dyn DatabaseError) -> Verdict {
+    let code = error.code().unwrap_or_default();
+    Verdict::Kind(match &*code {
+        // Serialization failure, deadlock, lock_timeout.
+        "40001" | "40P01" | "55P03" => return Verdict::Contended,
+        "25006" => StoreErrorKind::ReadOnly,
+        "53100" => StoreErrorKind::Full,
+        "XX001" | "XX002" => StoreErrorKind::Corrupt,
+        "42501" => StoreErrorKind::Denied,
+        // Starting up or shutting down; statement_timeout; out of memory or of connections.
+        "57P03" | "57014" => StoreErrorKind::Unavailable(Applied::No),
+        code => match code.get(..2).unwrap_or_default() {
+            "53" => StoreErrorKind::Unavailable(Applied::No),
+            "54" => StoreErrorKind::TooLarge,
+            "28" => StoreErrorKind::Denied,
+            // No such database, schema, table, column or type; a constraint that is not ours.
+            "0A" | "22" | "23" | "3D" | "3F" | "42" => StoreErrorKind::Misconfigured,
+            _ => return Verdict::Lost,
+        },
+    })
+}

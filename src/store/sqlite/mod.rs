@@ -1,0 +1,495 @@
+//! Sessions in a SQLite file.
+
+mod queue;
+mod worker;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params};
+use tokio::sync::watch;
+
+use self::{
+    queue::Queue,
+    worker::{Jobs, Worker, call},
+};
+use super::{
+    Applied, Record, Store, StoreError, StoreErrorKind, When, Written,
+    sql::{Change, Row, Table, millis, record},
+};
+use crate::{
+    clock::{Clock, SharedClock, Timestamp},
+    id::StoreKey,
+};
+
+/// How long a call waits for the database while another process has it locked, unless set.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Threads that read at the same time. One lookup takes a few microseconds.
+const READERS: usize = 2;
+
+const GET: &str = "SELECT tag, expires_at, principal, data FROM {table} WHERE id = ?1 AND expires_at > ?2";
+
+const CREATE: &str = "INSERT INTO {table} (id, tag, expires_at, principal, data)
+VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO NOTHING";
+
+const REPLACE: &str = "UPDATE {table} SET id = ?1, tag = ?2, expires_at = ?3, principal = ?4, data = ?5
+WHERE id = ?6 AND expires_at > ?7 AND (?8 IS NULL OR tag = ?8)";
+
+const TOUCH: &str = "UPDATE {table} SET expires_at = max(expires_at, ?2) WHERE id = ?1 AND expires_at > ?3";
+
+const DESTROY: &str = "DELETE FROM {table} WHERE id = ?1";
+
+const CLEAR: &str = "DELETE FROM {table} WHERE id = ?1 AND expires_at <= ?2";
+
+const SWEEP: &str = "DELETE FROM {table} WHERE id IN (
+    SELECT id FROM {table} WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2
+)";
+
+/// Rows are looked up by id only, and small: they live in the primary key's tree itself.
+const MIGRATE: &str = "CREATE TABLE IF NOT EXISTS {table} (
+    id BLOB NOT NULL PRIMARY KEY,
+    tag INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    principal BLOB,
+    data BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS \"{name}_expires_at\" ON {table} (expires_at);
+CREATE INDEX IF NOT EXISTS \"{name}_principal\" ON {table} (principal) WHERE principal IS NOT NULL;";
+
+/// Sessions in a SQLite file: the embedded store of one machine, which survives restarts and crashes.
+///
+/// [`open`](Self::open) creates the file and the table. Expired sessions are swept by the thread that
+/// writes, a few at a time. Several processes may share the file; several machines may not.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use axum_generic_session::store::SqliteStore;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("sessions.db");
+/// let store = SqliteStore::open(path)?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The threads that own the connections end when the last clone is dropped; what was acknowledged is in the
+/// file by then, and by the time [`close`](Self::close) returns nothing is open any more.
+#[derive(Clone)]
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+}
+
+/// How sure a write is of the disk when it is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Synchronous {
+    /// Safe against a power cut: `fsync` at every commit. Writes that wait together share one.
+    Full,
+    /// Safe against a crash of the process, and never corrupt; a power cut may take the last writes with
+    /// it, and so undo a logout.
+    Normal,
+}
+
+/// Settings of a [`SqliteStore`], from [`SqliteStore::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing is opened before `open` is called"]
+pub struct SqliteBuilder {
+    path: PathBuf,
+    table: Table,
+    synchronous: Synchronous,
+    busy_timeout: Duration,
+    sweep_every: Duration,
+    clock: SharedClock,
+}
+
+struct Shared {
+    reads: Arc<Jobs>,
+    writes: Arc<Jobs>,
+    sql: Arc<Statements>,
+    /// The threads hold its receivers as long as they run.
+    running: watch::Sender<()>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.reads.close();
+        self.writes.close();
+    }
+}
+
+impl SqliteBuilder {
+    /// Another table than `axum_sessions`.
+    ///
+    /// # Errors
+    /// When the name is anything but up to 48 ASCII letters, digits and underscores.
+    pub fn table(self, name: &str) -> Result<Self, StoreError> {
+        Ok(Self { table: self.table.named(name)?, ..self })
+    }
+
+    /// How sure a write is of the disk when it is acknowledged: [`Synchronous::Full`] unless set.
+    pub fn synchronous(self, synchronous: Synchronous) -> Self {
+        Self { synchronous, ..self }
+    }
+
+    /// How long a call waits while another process has the database locked, before it fails as unavailable:
+    /// one second unless set.
+    pub fn busy_timeout(self, busy_timeout: Duration) -> Self {
+        Self { busy_timeout, ..self }
+    }
+
+    /// How often expired sessions are deleted, about: every minute unless set. They are gone for every
+    /// reader whether or not they have been; sweeping only frees their space.
+    pub fn sweep_every(self, sweep_every: Duration) -> Self {
+        Self { sweep_every, ..self }
+    }
+
+    /// Reads the time from `clock`: for tests that do not want to wait.
+    pub fn clock(self, clock: impl Clock) -> Self {
+        Self { clock: SharedClock(Arc::new(clock)), ..self }
+    }
+
+    /// Opens the file, creating it and the table if need be, and starts the threads. Blocks for as long as
+    /// that takes: call it while the application starts.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or written, is not a database, or has another table of this name.
+    pub fn open(self) -> Result<SqliteStore, StoreError> {
+        if self.path.as_os_str().is_empty() || self.path == Path::new(":memory:") {
+            return Err(misconfigured(
+                "a SQLite database in memory belongs to one connection, and this store has several: \
+                 give a path, or use MemoryStore",
+            ));
+        }
+        let writer = self.connect()?;
+        self.prepare(&writer)?;
+
+        let shared = Arc::new(Shared {
+            reads: Arc::new(Queue::new()),
+            writes: Arc::new(Queue::new()),
+            sql: Arc::new(Statements::on(&self.table, self.clock.clone())),
+            running: watch::Sender::new(()),
+        });
+        // A table of this name with other columns is found here, not by the first visitor.
+        shared.sql.read(&writer, &[0; 32])?;
+        for number in 0..READERS {
+            let reader = self.connect()?;
+            reader.pragma_update(None, "query_only", true).map_err(store_error)?;
+            let worker = self.worker(reader, &shared, &shared.reads);
+            spawn(&format!("sessions-read-{number}"), move || worker.read())?;
+        }
+        let worker = self.worker(writer, &shared, &shared.writes);
+        let (every, sql) = (self.sweep_every, Arc::clone(&shared.sql));
+        spawn("sessions-write", move || {
+            worker.write(every, |connection, batch| sql.sweep(connection, batch))
+        })?;
+        Ok(SqliteStore { shared })
+    }
+
+    fn connect(&self) -> Result<Connection, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags).map_err(|error| {
+            misconfigured(format!("{}: {error}; its folder must exist and be writable", self.path.display()))
+        })?;
+        connection.busy_timeout(self.busy_timeout).map_err(store_error)?;
+        let synchronous = match self.synchronous {
+            Synchronous::Full => "FULL",
+            Synchronous::Normal => "NORMAL",
+        };
+        connection.pragma_update(None, "synchronous", synchronous).map_err(store_error)?;
+        Ok(connection)
+    }
+
+    fn prepare(&self, connection: &Connection) -> Result<(), StoreError> {
+        let end = Instant::now() + self.busy_timeout;
+        let mode = loop {
+            // The change to WAL does not wait for others that make it at the same time.
+            let answer = connection
+                .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
+                .map_err(store_error);
+            match answer {
+                Err(error) if error.is_unavailable() && Instant::now() < end => {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                answer => break answer?,
+            }
+        };
+        if !mode.eq_ignore_ascii_case("wal") {
+            return Err(misconfigured(format!(
+                "the file system does not carry SQLite's write-ahead log (journal mode {mode}): \
+                 use a local disk, not a network share"
+            )));
+        }
+        let migrate = format!("BEGIN IMMEDIATE; {} COMMIT;", self.table.fill(MIGRATE, '"'));
+        connection.execute_batch(&migrate).map_err(store_error)
+    }
+
+    fn worker(&self, connection: Connection, shared: &Shared, jobs: &Arc<Jobs>) -> Worker {
+        Worker {
+            connection,
+            jobs: Arc::clone(jobs),
+            patience: self.busy_timeout,
+            _running: shared.running.subscribe(),
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
+    thread::Builder::new().name(name.to_owned()).spawn(run).map(drop).map_err(StoreError::unavailable)
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`, creating it if need be, with the settings that are right for one
+    /// machine. Blocks for as long as that takes: call it while the application starts.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or written, or is not a database.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Self::builder(path).open()
+    }
+
+    /// For other settings than [`open`](Self::open) makes.
+    pub fn builder(path: impl Into<PathBuf>) -> SqliteBuilder {
+        SqliteBuilder {
+            path: path.into(),
+            table: Table::default(),
+            synchronous: Synchronous::Full,
+            busy_timeout: BUSY_TIMEOUT,
+            sweep_every: SWEEP_EVERY,
+            clock: SharedClock::system(),
+        }
+    }
+
+    /// Finishes the calls that have been made, closes the database and ends the threads. Calls on other
+    /// clones fail as unavailable from now on.
+    pub async fn close(&self) {
+        self.shared.reads.close();
+        self.shared.writes.close();
+        self.shared.running.closed().await;
+    }
+
+    /// Deletes up to `batch` expired sessions now, and says how many they were.
+    ///
+    /// # Errors
+    /// When the database is locked, read-only or broken.
+    pub async fn sweep(&self, batch: u32) -> Result<u64, StoreError> {
+        let swept = self.write(move |sql, connection| sql.sweep(connection, batch)).await?;
+        Ok(u64::try_from(swept).unwrap_or(u64::MAX))
+    }
+
+    async fn read(&self, id: [u8; 32]) -> Result<Option<Record>, StoreError> {
+        let sql = Arc::clone(&self.shared.sql);
+        call(&self.shared.reads, move |connection| sql.read(connection, &id)).await
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Statements, &Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let sql = Arc::clone(&self.shared.sql);
+        call(&self.shared.writes, move |connection| work(&sql, connection)).await
+    }
+}
+
+impl Store for SqliteStore {
+    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        self.read(key.digest()).await
+    }
+
+    async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
+        let change = Change::new(key, key, record, when);
+        self.write(move |sql, connection| match when {
+            When::Absent => sql.create(connection, &change),
+            When::Present | When::Tagged(_) => sql.replace(connection, &change),
+        })
+        .await
+    }
+
+    async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
+        let (id, expires_at) = (key.digest(), millis(expires_at));
+        self.write(move |sql, connection| {
+            run(connection, &sql.touch, params![id, expires_at, sql.now()]).map(|rows| rows == 1)
+        })
+        .await
+    }
+
+    async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
+        let id = key.digest();
+        self.write(move |sql, connection| run(connection, &sql.destroy, params![id]).map(drop)).await
+    }
+
+    async fn rotate(
+        &self,
+        old: &StoreKey,
+        when: When,
+        new: &StoreKey,
+        record: &Record,
+    ) -> Result<Written, StoreError> {
+        let change = Change::new(old, new, record, when);
+        self.write(move |sql, connection| match when {
+            When::Absent => match sql.read(connection, &change.old)? {
+                None => sql.create(connection, &change),
+                current => Ok(Written::Conflict(current)),
+            },
+            When::Present | When::Tagged(_) => sql.replace(connection, &change),
+        })
+        .await
+    }
+
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").finish_non_exhaustive()
+    }
+}
+
+/// The statements on one table, and the time that they compare with.
+struct Statements {
+    get: String,
+    create: String,
+    replace: String,
+    touch: String,
+    destroy: String,
+    clear: String,
+    sweep: String,
+    clock: SharedClock,
+}
+
+impl Statements {
+    fn on(table: &Table, clock: SharedClock) -> Self {
+        let fill = |sql| table.fill(sql, '"');
+        Self {
+            get: fill(GET),
+            create: fill(CREATE),
+            replace: fill(REPLACE),
+            touch: fill(TOUCH),
+            destroy: fill(DESTROY),
+            clear: fill(CLEAR),
+            sweep: fill(SWEEP),
+            clock,
+        }
+    }
+
+    fn now(&self) -> i64 {
+        millis(self.clock.now())
+    }
+
+    fn read(&self, connection: &Connection, id: &[u8; 32]) -> Result<Option<Record>, StoreError> {
+        let mut statement = connection.prepare_cached(&self.get).map_err(store_error)?;
+        let row: Option<Row> = statement
+            .query_row(params![id, self.now()], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })
+            .optional()
+            .map_err(store_error)?;
+        row.map(record).transpose()
+    }
+
+    fn create(&self, connection: &Connection, change: &Change) -> Result<Written, StoreError> {
+        loop {
+            let values =
+                params![change.new, change.tag, change.expires_at, change.principal, change.data.as_ref()];
+            if run(connection, &self.create, values)? == 1 {
+                return Ok(Written::Done);
+            }
+            if run(connection, &self.clear, params![change.new, self.now()])? == 1 {
+                continue;
+            }
+            return Ok(match self.read(connection, &change.new)? {
+                Some(current) if change.is_own(&current) => Written::Done,
+                current => Written::Conflict(current),
+            });
+        }
+    }
+
+    fn replace(&self, connection: &Connection, change: &Change) -> Result<Written, StoreError> {
+        loop {
+            let mut statement = connection.prepare_cached(&self.replace).map_err(store_error)?;
+            let replaced = statement.execute(params![
+                change.new,
+                change.tag,
+                change.expires_at,
+                change.principal,
+                change.data.as_ref(),
+                change.old,
+                self.now(),
+                change.expected,
+            ]);
+            match replaced {
+                Ok(1) => return Ok(Written::Done),
+                Ok(_) => break,
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {}
+                Err(error) => return Err(store_error(error)),
+            }
+            if run(connection, &self.clear, params![change.new, self.now()])? == 0 {
+                // Not with the record under the new key: the caller would take it for the session's own.
+                return Ok(Written::Conflict(None));
+            }
+        }
+        let in_place = match change.expected {
+            Some(_) => self.read(connection, &change.old)?,
+            // Any record would have done, so there was none.
+            None => None,
+        };
+        let refused = change.refused(in_place);
+        if refused == Written::Gone && change.old != change.new {
+            // An earlier attempt may have moved the session already.
+            let moved = self.read(connection, &change.new)?.is_some_and(|current| change.is_own(&current));
+            return Ok(if moved { Written::Done } else { Written::Gone });
+        }
+        Ok(refused)
+    }
+
+    fn sweep(&self, connection: &Connection, batch: u32) -> Result<usize, StoreError> {
+        run(connection, &self.sweep, params![self.now(), batch])
+    }
+}
+
+fn run(connection: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<usize, StoreError> {
+    connection.prepare_cached(sql).and_then(|mut statement| statement.execute(values)).map_err(store_error)
+}
+
+fn misconfigured(sentence: impl Into<String>) -> StoreError {
+    StoreError::new(StoreErrorKind::Misconfigured, sentence.into())
+}
+
+/// What a failed statement means. <https://www.sqlite.org/rescode.html>
+fn store_error(error: rusqlite::Error) -> StoreError {
+    let kind = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::OutOfMemory) => {
+            StoreErrorKind::Unavailable(Applied::No)
+        }
+        Some(ErrorCode::ReadOnly) => StoreErrorKind::ReadOnly,
+        Some(ErrorCode::DiskFull) => StoreErrorKind::Full,
+        Some(ErrorCode::TooBig) => StoreErrorKind::TooLarge,
+        Some(ErrorCode::DatabaseCorrupt) => StoreErrorKind::Corrupt,
+        Some(ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
+            StoreErrorKind::Denied
+        }
+        // The disk fails; nobody knows how much of the transaction it has taken.
+        Some(ErrorCode::SystemIoFailure) => StoreErrorKind::Unavailable(Applied::Unknown),
+        None if is_of_the_row(&error) => StoreErrorKind::Corrupt,
+        // No such column, not a database, a constraint that is not ours.
+        _ => StoreErrorKind::Misconfigured,
+    };
+    StoreError::new(kind, error)
+}
+
+const fn is_of_the_row(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::FromSqlConversionFailure(..)
+    )
+}
