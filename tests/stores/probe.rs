@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum_generic_session::{
-    MemoryStore, SessionId, Store, StoreKey, Timestamp,
+    MemoryStore, Operation, SessionId, Store, StoreKey, Timestamp,
     store::{Applied, Connection, Record, StoreErrorKind, Tag, When, Written, contract::Contract},
-    testing::{Calls, Fault, ManualClock, Operation, ProbeStore},
+    testing::{Calls, Fault, ManualClock, ProbeStore},
 };
 use tokio::time::timeout;
 
