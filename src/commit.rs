@@ -81,6 +81,11 @@ pub(crate) async fn commit(state: Arc<State>) -> Result<Saved, Error> {
     if !state.is_loaded() {
         return Ok(Saved::Unchanged);
     }
+    if state.flags.degraded.load(Relaxed) && state.intent().ending != Ending::None {
+        // A logout that did not happen must not look like one.
+        let error = StoreError::unavailable("the session could not be loaded, so it cannot be ended");
+        return Err(Error::store(Operation::Destroy, error));
+    }
     let mut action = look(&state).0;
     if matches!(action, Action::Create | Action::Update | Action::Rotate) {
         ask_before_save(&state).await?;
@@ -185,9 +190,7 @@ fn adopt(state: &State, id: SessionId, key: StoreKey, version: Version) {
     if data.edition == edition {
         data.edits = Edits::default();
     } else {
-        // Somebody has gone on changing while the store was at work: keep what came since.
-        let later = merge(&content.object, data.object(), &content.object).object;
-        data.edits.object = Some(later);
+        // Somebody has gone on changing while the store was at work; that is still to be saved.
         data.edits.replaced = false;
     }
     data.base = content;
@@ -401,11 +404,16 @@ pub(crate) async fn transact<R>(
     mut change: impl FnMut(&mut Data) -> Result<R, Error> + Send,
 ) -> Result<R, Error> {
     let _one_at_a_time = state.committing.lock().await;
-    let origin = state.data().origin.clone().filter(|_| state.intent().ending == Ending::None);
+    if state.intent_is(Ending::Renewed) {
+        rotate(state).await?;
+    }
+    let origin = state.data().origin.clone().filter(|_| state.intent_is(Ending::None));
     let Some(origin) = origin else {
+        // Nobody else knows of this session yet.
         let result = change(&mut state.data())?;
-        let action = look(state).0;
-        carry_out(state, action).await?;
+        if !state.data().object().is_empty() {
+            create(state).await?;
+        }
         return Ok(result);
     };
     let _turn = state.config.engine.turn(&origin.key).await;

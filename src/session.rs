@@ -21,6 +21,7 @@ use crate::{
     object::{Object, read_value, same_value},
     rules::Ending,
     state::{Data, State},
+    store::Layout,
     view::{self, SessionData},
 };
 
@@ -222,7 +223,31 @@ impl<T: SessionData, K> Session<T, K> {
         let config = &self.state.config;
         options.check(&config.carrier.name).map_err(|why| Error::new(Kind::Cookie(why)))?;
         let own = (options != config.cookie).then(|| Box::new(options));
-        self.state.data().edits.cookie = Some(own);
+        self.state.data().set_cookie(own);
+        Ok(())
+    }
+
+    /// Whom the session belongs to, as [`set_principal`](Self::set_principal) has said.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn principal(&self) -> Result<Option<String>, Error> {
+        self.state.load().await?;
+        Ok(self.state.data().principal().map(str::to_owned))
+    }
+
+    /// Says whom the session belongs to: a user's id, kept beside the data where stores can find it. Call it at
+    /// login, with [`renew`](Self::renew). A request that saves under another principal than it loaded is refused
+    /// with a conflict.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); and with the layouts of koa and express, which have no room for it.
+    pub async fn set_principal(&self, principal: impl Into<Box<str>> + Send) -> Result<(), Error> {
+        if self.state.config.codec.layout() == Layout::Plain {
+            return Err(Error::data("have no room for a principal in the layouts of koa and express"));
+        }
+        self.state.load().await?;
+        self.state.data().set_principal(Some(principal.into()));
         Ok(())
     }
 

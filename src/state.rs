@@ -159,6 +159,16 @@ impl Data {
             || principal.as_ref().is_some_and(|principal| *principal != self.base_principal)
     }
 
+    pub(crate) fn set_cookie(&mut self, own: Option<Box<CookieOptions>>) {
+        self.edits.cookie = Some(own);
+        self.edition += 1;
+    }
+
+    pub(crate) fn set_principal(&mut self, principal: Option<Box<str>>) {
+        self.edits.principal = Some(principal);
+        self.edition += 1;
+    }
+
     /// Puts another object in the session's place.
     pub(crate) fn replace(&mut self, object: Object) {
         self.edits.object = Some(object);

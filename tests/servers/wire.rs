@@ -107,7 +107,9 @@ impl Line {
                 return;
             }
             let mut fate = self.fate.subscribe();
-            if fate.wait_for(|fate| *fate != Fate::Vanish).await.is_err() || to.write_all(&bytes[..count]).await.is_err() {
+            if fate.wait_for(|fate| *fate != Fate::Vanish).await.is_err()
+                || to.write_all(&bytes[..count]).await.is_err()
+            {
                 return;
             }
         }
