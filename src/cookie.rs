@@ -210,12 +210,8 @@ impl CookieOptions {
         if has_prefix(name, "__Host-") && (self.path != "/" || self.domain.is_some()) {
             return Err("the prefix __Host- needs the path `/` and no domain".into());
         }
-        if let MaxAge::For(age) = self.max_age {
-            if age > MAX_AGE_LIMIT {
-                return Err(
-                    "browsers keep no cookie longer than 400 days: set `max_age` to at most that".into()
-                );
-            }
+        if matches!(self.max_age, MaxAge::For(age) if age > MAX_AGE_LIMIT) {
+            return Err("browsers keep no cookie longer than 400 days: set `max_age` to at most that".into());
         }
         Ok(())
     }

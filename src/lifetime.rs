@@ -105,12 +105,12 @@ impl Lifetime {
     }
 
     pub(crate) fn check(&self) -> Result<(), String> {
-        if let Rolling::After(fraction) = self.rolling {
-            if !(0.0..=1.0).contains(&fraction) {
-                return Err(format!(
-                    "`Rolling::After({fraction})` must be a fraction from 0.0 to 1.0 of the life"
-                ));
-            }
+        if let Rolling::After(fraction) = self.rolling
+            && !(0.0..=1.0).contains(&fraction)
+        {
+            return Err(format!(
+                "`Rolling::After({fraction})` must be a fraction from 0.0 to 1.0 of the life"
+            ));
         }
         for (what, value) in [("ttl", self.ttl), ("max_lifetime", self.max_lifetime)] {
             if value == Some(Duration::ZERO) {

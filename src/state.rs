@@ -299,7 +299,7 @@ impl State {
 
     /// The same for the layer itself, which is no use of the session.
     pub(crate) async fn load_quietly(&self) -> Result<(), Error> {
-        self.loaded.get_or_try_init(|| self.fetch()).await.map(|()| ())
+        self.loaded.get_or_try_init(|| self.fetch()).await.copied()
     }
 
     /// There is nothing to load: a session made for a test or outside of a request.
