@@ -46,9 +46,8 @@ impl Refusal {
         let words = words.unwrap_or_default();
         // "unknown command 'EVALSHA', with args beginning with: ..." would show a key.
         let words = words.split(", with args").next().unwrap_or_default();
-        // Scripts wrap what a command inside them said; the code is what matters.
-        let inner = ["NOPERM", "OOM", "READONLY", "NOREPLICAS", "MISCONF"];
-        let code = inner.into_iter().find(|inner| code == "ERR" && words.contains(inner)).unwrap_or(code);
+        // Inside a script there is another sentence for it, without the code.
+        let code = if words.starts_with("The user executing the script") { "NOPERM" } else { code };
         Self { code: code.into(), words: words.trim_end().into() }
     }
 
@@ -83,7 +82,9 @@ impl Refusal {
             ),
             "NOAUTH" | "WRONGPASS" => (Denied, "put the user and the password into the URL"),
             _ if self.words.contains("max number of clients") => (AWAY, "raise `maxclients`"),
-            _ if self.words.contains("ACL") => (Denied, "see `ACL LOG`"),
+            _ if self.words.contains("cluster support disabled") => {
+                (Misconfigured, "this is no cluster: open the store with `RedisStore::connect`")
+            }
             _ => (Misconfigured, "Redis 6.2 or newer, or Valkey, is needed"),
         }
     }
