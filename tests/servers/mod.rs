@@ -1,7 +1,11 @@
 //! Real servers for the tests: started on free loopback ports in temporary folders, as root or not, and
 //! stopped when their guard is dropped. A server that cannot be started fails the test; nothing is skipped.
 
-#![allow(dead_code, reason = "each test crate uses the servers it needs")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared by test crates, each of which uses the servers it needs"
+)]
 
 pub mod mariadb;
 pub mod postgres;
