@@ -10,7 +10,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -151,17 +151,17 @@ impl SqliteBuilder {
         });
         // A table of this name with other columns is found here, not by the first visitor.
         shared.sql.read(&writer, &[0; 32])?;
+        let mut readers = Vec::with_capacity(READERS);
         for number in 0..READERS {
             let reader = self.connect()?;
             reader.pragma_update(None, "query_only", true).map_err(store_error)?;
             let worker = self.worker(reader, &shared, &shared.reads);
-            spawn(&format!("sessions-read-{number}"), move || worker.read())?;
+            readers.push(spawn(&format!("sessions-read-{number}"), move || worker.read())?);
         }
         let worker = self.worker(writer, &shared, &shared.writes);
         let (every, sql) = (self.sweep_every, Arc::clone(&shared.sql));
-        spawn("sessions-write", move || {
-            worker.write(every, |connection, batch| sql.sweep(connection, batch))
-        })?;
+        let sweep = move |connection: &Connection, batch| sql.sweep(connection, batch);
+        spawn("sessions-write", move || worker.write(every, sweep, readers))?;
         Ok(SqliteStore { shared })
     }
 
@@ -214,8 +214,8 @@ impl SqliteBuilder {
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
-    thread::Builder::new().name(name.to_owned()).spawn(run).map(drop).map_err(StoreError::unavailable)
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    thread::Builder::new().name(name.to_owned()).spawn(run).map_err(StoreError::unavailable)
 }
 
 impl SqliteStore {
