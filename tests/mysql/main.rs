@@ -1,5 +1,6 @@
 //! Sessions in MariaDB: the contract, the traps, the faults.
 #![cfg(all(feature = "mysql-store", feature = "store-contract"))]
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
 #[path = "../servers/mod.rs"]
 mod servers;
