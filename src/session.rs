@@ -222,7 +222,7 @@ impl<T: SessionData, K> Session<T, K> {
         let config = &self.state.config;
         options.check(&config.carrier.name).map_err(|why| Error::new(Kind::Cookie(why)))?;
         let own = (options != config.cookie).then(|| Box::new(options));
-        self.state.data().edits.cookie = Some(own);
+        self.state.data().set_cookie(own);
         Ok(())
     }
 

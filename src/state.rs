@@ -81,7 +81,7 @@ pub(crate) struct Flags {
     pub(crate) degraded: AtomicBool,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Intent {
     pub(crate) ending: Ending,
     /// Counts the endings, so that data of before one are dropped when they are next looked at.
@@ -125,6 +125,8 @@ pub(crate) struct Data {
     pub(crate) edits: Edits,
     /// Counts the edits, so that a commit sees those that came while it waited for the store.
     pub(crate) edition: u64,
+    /// The edition that last replaced the whole session.
+    pub(crate) replaced_in: u64,
     /// Drawn for a session that is not stored yet.
     pub(crate) new_id: Option<SessionId>,
     pub(crate) owed: Option<Owed>,
@@ -141,6 +143,11 @@ impl Data {
     pub(crate) fn object_mut(&mut self) -> &mut Object {
         self.edition += 1;
         self.edits.object.get_or_insert_with(|| self.base.object.clone())
+    }
+
+    pub(crate) fn set_cookie(&mut self, own: Option<Box<CookieOptions>>) {
+        self.edits.cookie = Some(own);
+        self.edition += 1;
     }
 
     pub(crate) fn cookie(&self) -> Option<&CookieOptions> {
@@ -164,13 +171,12 @@ impl Data {
         self.edits.object = Some(object);
         self.edits.replaced = true;
         self.edition += 1;
+        self.replaced_in = self.edition;
     }
 
-    /// Goes back to earlier edits, and keeps those that came after `seen`.
-    pub(crate) fn undo(&mut self, seen: &Object, edits: Edits) {
-        let before = edits.object.clone().unwrap_or_else(|| self.base.object.clone());
-        let later = merge(seen, self.object(), &before).object;
-        self.edits = Edits { object: Some(later), ..edits };
+    /// Goes back to an earlier object, and keeps what has been changed since `seen`.
+    pub(crate) fn undo(&mut self, seen: &Object, before: &Object) {
+        self.edits.object = Some(merge(seen, self.object(), before).object);
         self.edition += 1;
     }
 
@@ -182,9 +188,9 @@ impl Data {
             principal: Some(None),
             replaced: true,
         };
-        self.base.created = None;
         self.new_id = None;
         self.edition += 1;
+        self.replaced_in = self.edition;
         self.epoch = epoch;
     }
 }
@@ -234,12 +240,17 @@ impl State {
 
     /// The data as they are after the intents so far.
     pub(crate) fn data(&self) -> MutexGuard<'_, Data> {
+        self.data_and_intent().0
+    }
+
+    /// The same, and the intents that they stand after.
+    pub(crate) fn data_and_intent(&self) -> (MutexGuard<'_, Data>, Intent) {
         let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
-        let epoch = self.intent().epoch;
-        if data.epoch != epoch {
-            data.start_anew(epoch);
+        let intent = self.intent();
+        if data.epoch != intent.epoch {
+            data.start_anew(intent.epoch);
         }
-        data
+        (data, intent)
     }
 
     pub(crate) fn is_used(&self) -> bool {
@@ -272,13 +283,18 @@ impl State {
 
     /// Drops what has been changed and intended: the response's status says that none of it counts.
     pub(crate) fn discard(&self) {
-        self.settle();
-        self.data().edits = Edits::default();
+        self.lock_intent().ending = Ending::None;
+        let mut data = self.data();
+        data.edits = Edits::default();
+        data.new_id = None;
     }
 
-    /// The intent has been carried out.
-    pub(crate) fn settle(&self) {
-        self.lock_intent().ending = Ending::None;
+    /// The intent has been carried out; one that has come since stands.
+    pub(crate) fn settle(&self, done: Intent) {
+        let mut intent = self.lock_intent();
+        if *intent == done {
+            intent.ending = Ending::None;
+        }
     }
 
     /// Loads the session, once, however many ask and whenever.
@@ -440,9 +456,10 @@ impl State {
     }
 
     /// The facts for the finalizer, and the life that the session would have if it were saved now.
-    pub(crate) fn facts(&self, data: &Data, now: Timestamp) -> (Facts, Life) {
+    pub(crate) fn facts(&self, data: &Data, intent: Intent, now: Timestamp) -> (Facts, Life) {
         let config = &*self.config;
-        let created = data.base.created.unwrap_or(now);
+        let goes_on = matches!(intent.ending, Ending::None | Ending::Renewed);
+        let created = data.base.created.filter(|_| goes_on).unwrap_or(now);
         let life = config.lifetime.of(now, created, data.object(), &config.cookie, data.cookie());
         let origin = data.origin.as_ref();
         let ended = life.store <= now || matches!(life.cookie, CookieLife::Until(end) if end <= now);
@@ -451,7 +468,7 @@ impl State {
             prevent_save: self.flags.prevent_save.load(Relaxed) || self.flags.degraded.load(Relaxed),
             force_save: self.flags.force_save.load(Relaxed),
             known: origin.is_some(),
-            ending: self.intent().ending,
+            ending: intent.ending,
             empty: data.object().is_empty() && data.principal().is_none(),
             changed: data.is_changed(),
             allow_empty: config.allow_empty,
