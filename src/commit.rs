@@ -81,8 +81,12 @@ pub(crate) async fn commit(state: Arc<State>) -> Result<Saved, Error> {
     if !state.is_loaded() {
         return Ok(Saved::Unchanged);
     }
-    let decision = decision(&state).await?;
-    let saved = carry_out(&state, decision).await?;
+    let saved = if state.flags.degraded.load(Relaxed) {
+        end_unread(&state).await?
+    } else {
+        let decision = decision(&state).await?;
+        carry_out(&state, decision).await?
+    };
     if saved != Saved::Unchanged {
         tracing::debug!(outcome = ?saved, "session saved");
     }
@@ -275,6 +279,18 @@ async fn destroy(state: &State, intent: Intent) -> Result<Saved, Error> {
         data.edits = Edits::default();
     }
     data.owed = Some(Owed::Removal { options });
+    Ok(Saved::Destroyed)
+}
+
+/// Ends a session that could not be loaded. Nothing is saved to such a one, but a logout takes place or fails.
+async fn end_unread(state: &State) -> Result<Saved, Error> {
+    let intent = state.intent();
+    let ends = matches!(intent.ending, Ending::Destroyed | Ending::Regenerated);
+    let unread = state.data().unread.clone().filter(|_| ends && !state.flags.prevent_save.load(Relaxed));
+    let Some(key) = unread else { return Ok(Saved::Unchanged) };
+    end(state, &key, None).await?;
+    state.settle(intent);
+    state.data().owed = Some(Owed::Removal { options: None });
     Ok(Saved::Destroyed)
 }
 

@@ -73,6 +73,8 @@ struct Brought {
 pub(crate) struct Flags {
     /// The handler asked for something.
     pub(crate) used: AtomicBool,
+    /// A layer has loaded the session before the handler ran.
+    pub(crate) eager: AtomicBool,
     pub(crate) force_save: AtomicBool,
     pub(crate) prevent_save: AtomicBool,
     /// The response is on its way.
@@ -127,6 +129,8 @@ pub(crate) struct Data {
     pub(crate) edition: u64,
     /// The edition that last replaced the whole session.
     pub(crate) replaced_in: u64,
+    /// The session that the request brought and that could not be loaded.
+    pub(crate) unread: Option<StoreKey>,
     /// Drawn for a session that is not stored yet.
     pub(crate) new_id: Option<SessionId>,
     pub(crate) owed: Option<Owed>,
@@ -257,6 +261,12 @@ impl State {
         self.flags.used.load(Relaxed)
     }
 
+    /// Whether there may be anything to do at the end of the request.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        let Flags { used, eager, force_save, .. } = &self.flags;
+        [used, eager, force_save].iter().any(|flag| flag.load(Relaxed))
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.flags.closed.load(Relaxed)
     }
@@ -375,7 +385,11 @@ impl State {
             self.refuse();
             return Ok(());
         }
-        self.or_degraded(Operation::Get, Err(Error::store(Operation::Get, why))).await
+        self.or_degraded(Operation::Get, Err(Error::store(Operation::Get, why))).await?;
+        let mut data = self.data();
+        data.way = way;
+        data.unread = Some(key);
+        Ok(())
     }
 
     /// What was loaded is not to be used: it stays in the store only until the end of this request.
@@ -406,11 +420,14 @@ impl State {
         result: Result<(), Error>,
     ) -> Result<(), Error> {
         let Err(error) = result else { return Ok(()) };
-        let verdict = match &self.config.hooks.error_handler {
-            Some(hook) => hook(Failure { parts: self.parts(), operation, error: error.clone() }).await,
+        let verdict = match (&self.config.hooks.error_handler, &self.parts) {
+            (Some(hook), Some(parts)) => {
+                hook(Failure { parts: parts.clone(), operation, error: error.clone() }).await
+            }
             // A life that was not extended is no reason to withhold the answer.
-            None if operation == Operation::Touch => Verdict::Continue,
-            None => Verdict::Fail,
+            _ if operation == Operation::Touch => Verdict::Continue,
+            // Outside of a request there is none that could go on.
+            _ => Verdict::Fail,
         };
         match verdict {
             Verdict::Fail => Err(error),
@@ -464,8 +481,8 @@ impl State {
         let origin = data.origin.as_ref();
         let ended = life.store <= now || matches!(life.cookie, CookieLife::Until(end) if end <= now);
         let facts = Facts {
-            used: self.is_used() || !config.defer,
-            prevent_save: self.flags.prevent_save.load(Relaxed) || self.flags.degraded.load(Relaxed),
+            used: self.is_used() || self.flags.eager.load(Relaxed),
+            prevent_save: self.flags.prevent_save.load(Relaxed),
             force_save: self.flags.force_save.load(Relaxed),
             known: origin.is_some(),
             ending: intent.ending,
