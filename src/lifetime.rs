@@ -96,6 +96,8 @@ impl Lifetime {
         match self.rolling {
             Rolling::Off => false,
             Rolling::EveryRequest => true,
+            // An engine that does not tell when the session ends would else never be asked to prolong it.
+            Rolling::After(_) if end == Timestamp::MAX && fresh < end => true,
             Rolling::After(fraction) => {
                 let life = fresh.saturating_since(now).as_secs_f64();
                 let left = end.saturating_since(now).as_secs_f64();
@@ -207,5 +209,8 @@ mod tests {
         {
             assert_eq!(due(rolling(Rolling::After(fraction)), left), expected, "{fraction} {left}");
         }
+        let untold = |fresh| rolling(Rolling::After(0.5)).is_rolling_due(NOW, Timestamp::MAX, fresh);
+        assert!(untold(at(100)));
+        assert!(!untold(Timestamp::MAX));
     }
 }
