@@ -182,6 +182,14 @@ pub use ::cookie::{Key, SameSite};
 
 #[cfg(feature = "memory-store")]
 pub use crate::store::MemoryStore;
+#[cfg(feature = "mysql-store")]
+pub use crate::store::MySqlStore;
+#[cfg(feature = "postgres-store")]
+pub use crate::store::PostgresStore;
+#[cfg(feature = "sqlite-store")]
+pub use crate::store::SqliteStore;
+#[cfg(feature = "redis-store")]
+pub use crate::store::redis::RedisStore;
 pub use crate::{
     clock::{Clock, SystemClock, Timestamp},
     commit::Saved,
