@@ -253,10 +253,10 @@ async fn new_id(state: &State) -> Result<SessionId, Error> {
 async fn end(state: &State, old: &StoreKey, successor: Option<&StoreKey>) -> Result<(), Error> {
     let config = &*state.config;
     let Err(error) = config.engine.destroy(config.limits, old).await else { return Ok(()) };
-    if let Some(successor) = successor {
-        if let Err(error) = config.engine.destroy(config.limits, successor).await {
-            tracing::warn!(%error, "a session that nobody has the id of stays until it expires");
-        }
+    if let Some(successor) = successor
+        && let Err(error) = config.engine.destroy(config.limits, successor).await
+    {
+        tracing::warn!(%error, "a session that nobody has the id of stays until it expires");
     }
     Err(Error::store(Operation::Destroy, error))
 }
