@@ -32,7 +32,7 @@ mod error;
 #[cfg(feature = "memory-store")]
 mod memory;
 #[cfg(feature = "redis-store")]
-pub mod redis;
+mod redis;
 mod three_method;
 
 use std::{fmt, future::Future};
@@ -45,6 +45,8 @@ use tokio::{sync::watch, time::Instant};
 pub(crate) use self::erased::{DynStore, SharedStore};
 #[cfg(feature = "memory-store")]
 pub use self::memory::MemoryStore;
+#[cfg(feature = "redis-store")]
+pub use self::redis::{RedisStore, RedisStoreBuilder};
 pub use self::{
     error::{Applied, StoreError, StoreErrorKind},
     three_method::{ThreeMethodStore, ThreeMethods},
