@@ -189,7 +189,11 @@ pub use crate::store::PostgresStore;
 #[cfg(feature = "sqlite-store")]
 pub use crate::store::SqliteStore;
 #[cfg(feature = "redis-store")]
-pub use crate::store::redis::RedisStore;
+pub use crate::store::RedisStore;
+/// The driver of [`RedisStore`], in the version that its interface takes.
+#[cfg(feature = "redis-store")]
+#[doc(no_inline)]
+pub use ::redis;
 pub use crate::{
     clock::{Clock, SystemClock, Timestamp},
     commit::Saved,

@@ -32,7 +32,7 @@ mod error;
 #[cfg(feature = "memory-store")]
 mod memory;
 #[cfg(feature = "redis-store")]
-pub mod redis;
+mod redis;
 #[cfg(feature = "mysql-store")]
 mod mysql;
 #[cfg(feature = "postgres-store")]
@@ -62,6 +62,8 @@ pub use self::postgres::PostgresStore;
 pub use self::sql::sweeper::Sweeper;
 #[cfg(feature = "sqlite-store")]
 pub use self::sqlite::{SqliteBuilder, SqliteStore, Synchronous};
+#[cfg(feature = "redis-store")]
+pub use self::redis::{RedisStore, RedisStoreBuilder};
 pub use self::{
     error::{Applied, StoreError, StoreErrorKind},
     three_method::{ThreeMethodStore, ThreeMethods},
