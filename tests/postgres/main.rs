@@ -6,6 +6,8 @@ mod doubt;
 mod faults;
 #[path = "../kit/mod.rs"]
 mod kit;
+#[path = "../kit/doubt.rs"]
+mod lost;
 mod migrate;
 mod outages;
 #[path = "../servers/mod.rs"]
