@@ -9,6 +9,7 @@ use std::{
 };
 
 use rand::Rng;
+use tracing::Instrument;
 
 use crate::{
     codec::Content,
@@ -58,7 +59,7 @@ pub(crate) async fn detached<T: Send + 'static>(
             return Poll::Ready(Some(done));
         }
         let rest = std::mem::replace(&mut work, Box::pin(std::future::pending()));
-        running = Some(tokio::spawn(rest));
+        running = Some(tokio::spawn(rest.in_current_span()));
         Poll::Ready(None)
     })
     .await;
