@@ -150,8 +150,8 @@
 //! | `testing` | | helpers for the tests of an application |
 //! | `store-contract` | | the conformance suite, for whoever writes a store |
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// Tests and examples may print and unwrap; the library may not.
-#![warn(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Tests and examples may print, unwrap and share modules; the library may not.
+#![warn(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 // In the order of a request's way: a module uses only those above it.
 mod error;
@@ -186,14 +186,10 @@ pub use crate::store::MemoryStore;
 pub use crate::store::MySqlStore;
 #[cfg(feature = "postgres-store")]
 pub use crate::store::PostgresStore;
-#[cfg(feature = "sqlite-store")]
-pub use crate::store::SqliteStore;
 #[cfg(feature = "redis-store")]
 pub use crate::store::RedisStore;
-/// The driver of [`RedisStore`], in the version that its interface takes.
-#[cfg(feature = "redis-store")]
-#[doc(no_inline)]
-pub use ::redis;
+#[cfg(feature = "sqlite-store")]
+pub use crate::store::SqliteStore;
 pub use crate::{
     clock::{Clock, SystemClock, Timestamp},
     commit::Saved,
@@ -211,6 +207,10 @@ pub use crate::{
     transport::{IdTransport, Transport},
     view::SessionData,
 };
+/// The driver of [`RedisStore`], in the version that its interface takes.
+#[cfg(feature = "redis-store")]
+#[doc(no_inline)]
+pub use ::redis;
 
 #[cfg(all(doctest, feature = "memory-store"))]
 #[doc = include_str!("../README.md")]

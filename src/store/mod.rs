@@ -58,12 +58,12 @@ pub use self::memory::MemoryStore;
 pub use self::mysql::MySqlStore;
 #[cfg(feature = "postgres-store")]
 pub use self::postgres::PostgresStore;
+#[cfg(feature = "redis-store")]
+pub use self::redis::{RedisStore, RedisStoreBuilder};
 #[cfg(any(feature = "postgres-store", feature = "mysql-store"))]
 pub use self::sql::sweeper::Sweeper;
 #[cfg(feature = "sqlite-store")]
 pub use self::sqlite::{SqliteBuilder, SqliteStore, Synchronous};
-#[cfg(feature = "redis-store")]
-pub use self::redis::{RedisStore, RedisStoreBuilder};
 pub use self::{
     error::{Applied, StoreError, StoreErrorKind},
     three_method::{ThreeMethodStore, ThreeMethods},
