@@ -17,7 +17,7 @@ use crate::{
 /// half full, and three allocations.
 const OVERHEAD: usize = 200;
 /// The most sessions that one sweep frees, so that no lock is held for long.
-const SWEEP_LIMIT: usize = 2048;
+const SWEEP_LIMIT: usize = 512;
 /// Tables smaller than this are never shrunk.
 const SMALL: usize = 64;
 
