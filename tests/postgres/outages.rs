@@ -23,7 +23,7 @@ fn impatient(port: u16) -> sqlx::PgPool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_away_is_unavailable_and_nothing_has_to_be_restarted() {
-    let mut server = Postgres::start(&["fsync=off"]);
+    let mut server = Postgres::start(&[]);
     let store = PostgresStore::new(impatient(server.port()));
     store.migrate().await.unwrap();
     let sweeper = store.sweep_every(Duration::from_millis(10));
