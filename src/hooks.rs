@@ -12,6 +12,7 @@ use axum::{http::request::Parts, response::Response};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    cookie::CookieOptions,
     error::{Error, Operation},
     object::{Object, read_value},
     store::BoxError,
@@ -63,11 +64,14 @@ where
 
 /// The content of a session at one moment, to look at.
 #[derive(Clone)]
-pub struct Snapshot(Object);
+pub struct Snapshot {
+    object: Object,
+    cookie: CookieOptions,
+}
 
 impl Snapshot {
-    pub(crate) fn new(object: Object) -> Self {
-        Self(object)
+    pub(crate) fn new(object: Object, cookie: CookieOptions) -> Self {
+        Self { object, cookie }
     }
 
     /// The session as `T`.
@@ -75,7 +79,7 @@ impl Snapshot {
     /// # Errors
     /// When the stored values do not fit `T`.
     pub fn get<T: SessionData>(&self) -> Result<T, Error> {
-        view::read(&self.0).map_err(|e| Error::json(&e))
+        view::read(&self.object).map_err(|e| Error::json(&e))
     }
 
     /// The value under one key; `None` if there is none.
@@ -83,13 +87,23 @@ impl Snapshot {
     /// # Errors
     /// When the value does not fit `V`.
     pub fn value<V: DeserializeOwned>(&self, key: &str) -> Result<Option<V>, Error> {
-        self.0.get(key).map(read_value).transpose().map_err(|e| Error::json(&e))
+        value(&self.object, key)
     }
+
+    /// The cookie settings of this visitor: the layer's, unless changed.
+    #[must_use]
+    pub fn cookie(&self) -> &CookieOptions {
+        &self.cookie
+    }
+}
+
+fn value<V: DeserializeOwned>(object: &Object, key: &str) -> Result<Option<V>, Error> {
+    object.get(key).map(read_value).transpose().map_err(|e| Error::json(&e))
 }
 
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Snapshot").field(&self.0).finish()
+        f.debug_tuple("Snapshot").field(&self.object).finish()
     }
 }
 
@@ -101,8 +115,8 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    pub(crate) fn new(parts: Arc<Parts>, object: Object) -> Self {
-        Self { parts, session: Snapshot::new(object) }
+    pub(crate) fn new(parts: Arc<Parts>, session: Snapshot) -> Self {
+        Self { parts, session }
     }
 
     /// The head of the request.
@@ -152,7 +166,7 @@ impl Draft {
     /// # Errors
     /// When the values do not fit `T`.
     pub fn get<T: SessionData>(&self) -> Result<T, Error> {
-        Snapshot::new(self.object()).get()
+        view::read(&self.object()).map_err(|e| Error::json(&e))
     }
 
     /// The value under one key.
@@ -160,7 +174,7 @@ impl Draft {
     /// # Errors
     /// When the value does not fit `V`.
     pub fn value<V: DeserializeOwned>(&self, key: &str) -> Result<Option<V>, Error> {
-        Snapshot::new(self.object()).value(key)
+        value(&self.object(), key)
     }
 
     /// Puts a value under one key.

@@ -66,7 +66,7 @@ impl Lifetime {
         let computed = self
             .ttl_of
             .as_ref()
-            .and_then(|ttl_of| ttl_of(&Snapshot::new(session.clone())))
+            .and_then(|ttl_of| ttl_of(&Snapshot::new(session.clone(), visitor.unwrap_or(layer).clone())))
             .map(|ttl| now.saturating_add(ttl));
         let fixed = self.ttl.map(|ttl| now.saturating_add(ttl));
         let by_cookie = match max_age {

@@ -252,7 +252,8 @@ impl<T: SessionData, K> Session<T, K> {
         Ok(())
     }
 
-    /// Saves at the end of the request whether or not anything was changed (the originals' `sessionSave = true`).
+    /// Saves the session that the request uses whether or not anything was changed (the originals'
+    /// `sessionSave = true`).
     pub fn force_save(&self) {
         self.state.flags.force_save.store(true, Relaxed);
         self.state.flags.prevent_save.store(false, Relaxed);
@@ -263,6 +264,13 @@ impl<T: SessionData, K> Session<T, K> {
     pub fn prevent_save(&self) {
         self.state.flags.prevent_save.store(true, Relaxed);
         self.state.flags.force_save.store(false, Relaxed);
+    }
+
+    /// Takes [`force_save`](Self::force_save) and [`prevent_save`](Self::prevent_save) back: what has been changed
+    /// is saved (the originals' `sessionSave = null`).
+    pub fn auto_save(&self) {
+        self.state.flags.force_save.store(false, Relaxed);
+        self.state.flags.prevent_save.store(false, Relaxed);
     }
 
     /// The same session as another type. Both see each other's changes.

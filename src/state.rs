@@ -19,7 +19,7 @@ use crate::{
     config::Config,
     cookie::{CookieLife, CookieOptions},
     error::{Error, Kind, Operation},
-    hooks::{Candidate, Failure, Verdict},
+    hooks::{Candidate, Failure, Snapshot, Verdict},
     id::{SessionId, StoreKey},
     lifetime::Life,
     object::{Object, merge},
@@ -413,7 +413,8 @@ impl State {
             return Ok(false);
         }
         let Some(hook) = &config.hooks.valid else { return Ok(true) };
-        hook(Candidate::new(self.parts(), content.object.clone()))
+        let cookie = content.cookie.as_deref().unwrap_or(&config.cookie).clone();
+        hook(Candidate::new(self.parts(), Snapshot::new(content.object.clone(), cookie)))
             .await
             .map_err(|source| Error::new(Kind::Hook { hook: "valid", source }))
     }
