@@ -98,8 +98,6 @@ impl Lifetime {
             Rolling::EveryRequest => true,
             // An engine that does not tell when the session ends would else never be asked to prolong it.
             Rolling::After(_) if end == Timestamp::MAX && fresh < end => true,
-            // An engine that does not tell when a session ends.
-            Rolling::After(_) if end == Timestamp::MAX => true,
             Rolling::After(fraction) => {
                 let life = fresh.saturating_since(now).as_secs_f64();
                 let left = end.saturating_since(now).as_secs_f64();
@@ -211,10 +209,6 @@ mod tests {
         {
             assert_eq!(due(rolling(Rolling::After(fraction)), left), expected, "{fraction} {left}");
         }
-        assert!(
-            rolling(Rolling::After(0.5)).is_rolling_due(NOW, Timestamp::MAX, at(100)),
-            "the end is not known"
-        );
         let untold = |fresh| rolling(Rolling::After(0.5)).is_rolling_due(NOW, Timestamp::MAX, fresh);
         assert!(untold(at(100)));
         assert!(!untold(Timestamp::MAX));
