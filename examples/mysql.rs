@@ -6,7 +6,7 @@
 
 use std::{error::Error, time::Duration};
 
-use axum_generic_session::{SessionLayer, store::MySqlStore};
+use axum_generic_session::{MySqlStore, SessionLayer};
 use sqlx::mysql::MySqlPoolOptions;
 
 mod common;

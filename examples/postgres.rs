@@ -6,7 +6,7 @@
 
 use std::{error::Error, time::Duration};
 
-use axum_generic_session::{SessionLayer, store::PostgresStore};
+use axum_generic_session::{PostgresStore, SessionLayer};
 use sqlx::postgres::PgPoolOptions;
 
 mod common;

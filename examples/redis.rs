@@ -6,7 +6,7 @@
 
 use std::error::Error;
 
-use axum_generic_session::{SessionLayer, store::redis::RedisStore};
+use axum_generic_session::{RedisStore, SessionLayer};
 
 mod common;
 

@@ -7,7 +7,7 @@
 
 use std::error::Error;
 
-use axum_generic_session::{SessionLayer, store::SqliteStore};
+use axum_generic_session::{SessionLayer, SqliteStore};
 
 mod common;
 

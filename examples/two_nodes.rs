@@ -22,7 +22,7 @@ use axum::{
     http::{StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use axum_generic_session::{SessionLayer, store::redis::RedisStore};
+use axum_generic_session::{RedisStore, SessionLayer};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 
 mod common;

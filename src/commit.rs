@@ -9,6 +9,7 @@ use std::{
 };
 
 use rand::Rng;
+use tracing::Instrument;
 
 use crate::{
     codec::Content,
@@ -58,7 +59,7 @@ pub(crate) async fn detached<T: Send + 'static>(
             return Poll::Ready(Some(done));
         }
         let rest = std::mem::replace(&mut work, Box::pin(std::future::pending()));
-        running = Some(tokio::spawn(rest));
+        running = Some(tokio::spawn(rest.in_current_span()));
         Poll::Ready(None)
     })
     .await;
@@ -253,10 +254,10 @@ async fn new_id(state: &State) -> Result<SessionId, Error> {
 async fn end(state: &State, old: &StoreKey, successor: Option<&StoreKey>) -> Result<(), Error> {
     let config = &*state.config;
     let Err(error) = config.engine.destroy(config.limits, old).await else { return Ok(()) };
-    if let Some(successor) = successor {
-        if let Err(error) = config.engine.destroy(config.limits, successor).await {
-            tracing::warn!(%error, "a session that nobody has the id of stays until it expires");
-        }
+    if let Some(successor) = successor
+        && let Err(error) = config.engine.destroy(config.limits, successor).await
+    {
+        tracing::warn!(%error, "a session that nobody has the id of stays until it expires");
     }
     Err(Error::store(Operation::Destroy, error))
 }

@@ -108,7 +108,7 @@ impl fmt::Debug for Snapshot {
 }
 
 /// A session that has been loaded, before anybody uses it: what [`valid`](crate::SessionLayer::valid) judges.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Candidate {
     parts: Arc<Parts>,
     session: Snapshot,
@@ -129,6 +129,13 @@ impl Candidate {
     #[must_use]
     pub fn session(&self) -> &Snapshot {
         &self.session
+    }
+}
+
+// The head of the request holds the id, so none of the three shows it.
+impl fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Candidate").field("session", &self.session).finish_non_exhaustive()
     }
 }
 
@@ -193,7 +200,7 @@ impl fmt::Debug for Draft {
 }
 
 /// A store operation that failed: what an [`error_handler`](crate::SessionLayer::error_handler) decides about.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Failure {
     pub(crate) parts: Arc<Parts>,
     pub(crate) operation: Operation,
@@ -217,6 +224,13 @@ impl Failure {
     #[must_use]
     pub fn error(&self) -> &Error {
         &self.error
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operation, error, .. } = self;
+        f.debug_struct("Failure").field("operation", operation).field("error", error).finish_non_exhaustive()
     }
 }
 

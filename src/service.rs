@@ -296,11 +296,14 @@ fn make_private(headers: &mut HeaderMap) {
     let mut kept = vec!["private"];
     let all: Vec<_> = headers.get_all(CACHE_CONTROL).iter().filter_map(|v| v.to_str().ok()).collect();
     for directive in all.iter().flat_map(|v| v.split(',')).map(str::trim).filter(|d| !d.is_empty()) {
-        let name = directive.split('=').next().unwrap_or(directive).to_ascii_lowercase();
-        match name.as_str() {
-            "no-store" | "private" => return,
-            "public" | "s-maxage" => {}
-            _ => kept.push(directive),
+        let name = directive.split('=').next().unwrap_or(directive);
+        let is = |word: &str| name.eq_ignore_ascii_case(word);
+        // `private="x-field"` is a promise about one field only.
+        if directive == name && (is("no-store") || is("private")) {
+            return;
+        }
+        if !is("public") && !is("s-maxage") {
+            kept.push(directive);
         }
     }
     if let Ok(value) = HeaderValue::from_str(&kept.join(", ")) {

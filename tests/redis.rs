@@ -1,6 +1,7 @@
 //! The Redis store on real servers: the contract, its round trips as the server counts them, what lies in
 //! the server, what is refused at start-up, and that nothing is left behind.
 #![cfg(all(feature = "redis-store", feature = "store-contract"))]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod servers;
 
@@ -13,10 +14,8 @@ use std::{
 use axum::body::Bytes;
 use axum_generic_session::{
     Clock, RedisStore, SessionId, StoreKey, SystemClock, Timestamp,
-    store::{
-        Layout, Record, Store, StoreError, StoreErrorKind, Tag, When, Written, contract::Contract,
-        redis::redis::Client,
-    },
+    redis::{Client, cmd},
+    store::{Layout, Record, Store, StoreError, StoreErrorKind, Tag, When, Written, contract::Contract},
 };
 use servers::redis::{Redis, RedisCluster, RedisSentinel};
 
@@ -219,7 +218,7 @@ async fn what_is_no_session_is_reported_and_left_alone() {
 async fn put(server: &Redis, key: &StoreKey, value: &[u8]) {
     let mut connection =
         Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
-    let mut set = axum_generic_session::store::redis::redis::cmd("SET");
+    let mut set = cmd("SET");
     let () = set.arg(key.as_str()).arg(value).query_async(&mut connection).await.unwrap();
 }
 

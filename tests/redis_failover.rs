@@ -1,6 +1,7 @@
 //! The Redis store under load while servers die, are replaced, or hand over their keys. Every write that was
 //! acknowledged is looked for in the end; `--nocapture` shows how long it took.
 #![cfg(feature = "redis-store")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says what it measured")]
 
 mod servers;
 

@@ -1,6 +1,7 @@
 //! The Redis store when things go wrong: every fault is made with a real server or at the byte, by a proxy.
 //! "At once" is shown by limits that are far longer than what the test waits.
 #![cfg(feature = "redis-store")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says what it measured")]
 
 mod servers;
 

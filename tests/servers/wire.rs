@@ -66,6 +66,11 @@ impl Wire {
         self.state.send_modify(|state| (state.now, state.then) = (cut, then));
     }
 
+    /// How many connections have been cut.
+    pub fn cuts(&self) -> usize {
+        self.state.borrow().cuts
+    }
+
     /// Comes back when that many connections have been cut in all.
     pub async fn cut(&self, count: usize) {
         self.state.subscribe().wait_for(|state| state.cuts >= count).await.expect("the wire");
