@@ -116,11 +116,12 @@ impl Engine {
         }
     }
 
-    /// Waits for a turn to write this session. The tag decides who wins; turns only see to it that each does.
-    pub(crate) async fn turn(&self, key: &StoreKey) -> MutexGuard<'_, ()> {
+    /// Waits for a turn to write this session. The tag decides who wins; turns only see to it that each does. So who
+    /// has waited as long as a call may take, because the store hangs, goes without.
+    pub(crate) async fn turn(&self, limits: Limits, key: &StoreKey) -> Option<MutexGuard<'_, ()>> {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
         let group = usize::try_from(hash % self.turns.len() as u64).unwrap_or_default();
-        self.turns[group].lock().await
+        timeout(limits.operation, self.turns[group].lock()).await.ok()
     }
 
     /// While the store is away, the requests that came within the limit wait together; later ones fail at once.

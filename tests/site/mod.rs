@@ -84,6 +84,11 @@ impl Site {
         visitor
     }
 
+    /// The moment that lies so far ahead.
+    pub fn after(&self, time: Duration) -> Timestamp {
+        self.clock.now().saturating_add(time)
+    }
+
     /// What the store holds under this id, read past the probe.
     pub async fn record(&self, id: &str) -> Option<Record> {
         let key = self.key(id);
