@@ -78,7 +78,7 @@ impl Stage {
         let mut app = app(peer, scenario.mode).await;
         let cookies = match (scenario.session, peer) {
             (None, _) => Vec::new(),
-            (Some(_), Peer::Plain) => {
+            (Some(_), peer) if !peer.has_sessions() => {
                 vec![HeaderValue::from_static("sid=k3JYx0bq0T5uQH2m8s1LrWvZ4nCdEfGa"); VISITORS]
             }
             (Some(size), _) => visitors(&mut app, size, VISITORS).await,
