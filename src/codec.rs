@@ -256,10 +256,10 @@ fn node_options(codec: Codec, stored: &Object, layer: &CookieOptions) -> CookieO
         _ => {}
     }
     // Of express only the age counts: its `expires` is when the last save thought it would end.
-    if codec == Codec::Koa {
-        if let Some(end) = text("expires").as_deref().and_then(moment_of) {
-            own.max_age = MaxAge::Until(end);
-        }
+    if codec == Codec::Koa
+        && let Some(end) = text("expires").as_deref().and_then(moment_of)
+    {
+        own.max_age = MaxAge::Until(end);
     }
     own
 }
@@ -326,9 +326,9 @@ fn node_cookie(codec: Codec, options: &CookieOptions, mut cookie: Object) -> Obj
     }
     let optional = [
         ("domain", options.domain.as_ref().map(|d| json!(d))),
-        ("secure", options.secure.then(|| json!(true))),
+        ("secure", options.secure.then_some(json!(true))),
         ("sameSite", options.same_site.map(|s| json!(s.to_string().to_ascii_lowercase()))),
-        ("partitioned", options.partitioned.then(|| json!(true))),
+        ("partitioned", options.partitioned.then_some(json!(true))),
         ("priority", options.priority.map(|p| json!(priority_word(p)))),
     ];
     for (name, value) in optional {

@@ -73,12 +73,14 @@ impl KeyRing {
     /// [`detached`](Self::detached) gives what goes beside it.
     pub(crate) fn seal(&self, id: &str) -> String {
         let Some(key) = self.keys.first() else { return id.to_owned() };
+        // The reader decodes, so a `%` of the id's own goes out as what decodes to one.
+        let escaped = || id.replace('%', "%25");
         match self.scheme {
             Scheme::Keygrip => id.to_owned(),
             Scheme::CookieJar => {
                 let mut text = String::with_capacity(JAR_SIGNATURE + id.len());
                 key.sign(&[id], |mac| STANDARD.encode_string(mac, &mut text));
-                text.push_str(id);
+                text.push_str(&escaped());
                 text
             }
             Scheme::Express => {
@@ -86,7 +88,7 @@ impl KeyRing {
                 // `+` and `/` are escaped.
                 let mut signature = String::new();
                 key.sign(&[id], |mac| STANDARD_NO_PAD.encode_string(mac, &mut signature));
-                format!("s%3A{id}.{}", signature.replace('+', "%2B").replace('/', "%2F"))
+                format!("s%3A{}.{}", escaped(), signature.replace('+', "%2B").replace('/', "%2F"))
             }
         }
     }

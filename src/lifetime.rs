@@ -66,7 +66,7 @@ impl Lifetime {
         let computed = self
             .ttl_of
             .as_ref()
-            .and_then(|ttl_of| ttl_of(&Snapshot::new(session.clone())))
+            .and_then(|ttl_of| ttl_of(&Snapshot::new(session.clone(), visitor.unwrap_or(layer).clone())))
             .map(|ttl| now.saturating_add(ttl));
         let fixed = self.ttl.map(|ttl| now.saturating_add(ttl));
         let by_cookie = match max_age {
@@ -96,6 +96,8 @@ impl Lifetime {
         match self.rolling {
             Rolling::Off => false,
             Rolling::EveryRequest => true,
+            // An engine that does not tell when the session ends would else never be asked to prolong it.
+            Rolling::After(_) if end == Timestamp::MAX && fresh < end => true,
             Rolling::After(fraction) => {
                 let life = fresh.saturating_since(now).as_secs_f64();
                 let left = end.saturating_since(now).as_secs_f64();
@@ -105,12 +107,12 @@ impl Lifetime {
     }
 
     pub(crate) fn check(&self) -> Result<(), String> {
-        if let Rolling::After(fraction) = self.rolling {
-            if !(0.0..=1.0).contains(&fraction) {
-                return Err(format!(
-                    "`Rolling::After({fraction})` must be a fraction from 0.0 to 1.0 of the life"
-                ));
-            }
+        if let Rolling::After(fraction) = self.rolling
+            && !(0.0..=1.0).contains(&fraction)
+        {
+            return Err(format!(
+                "`Rolling::After({fraction})` must be a fraction from 0.0 to 1.0 of the life"
+            ));
         }
         for (what, value) in [("ttl", self.ttl), ("max_lifetime", self.max_lifetime)] {
             if value == Some(Duration::ZERO) {
@@ -207,5 +209,8 @@ mod tests {
         {
             assert_eq!(due(rolling(Rolling::After(fraction)), left), expected, "{fraction} {left}");
         }
+        let untold = |fresh| rolling(Rolling::After(0.5)).is_rolling_due(NOW, Timestamp::MAX, fresh);
+        assert!(untold(at(100)));
+        assert!(!untold(Timestamp::MAX));
     }
 }

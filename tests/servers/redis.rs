@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum_generic_session::store::redis::redis::{self, Connection, FromRedisValue, RedisResult, Value, cmd};
+use axum_generic_session::redis::{self, Connection, FromRedisValue, RedisResult, Value, cmd};
 
 use super::{Server, free_port};
 
@@ -162,7 +162,14 @@ impl RedisCluster {
         let nodes: Vec<Redis> = (0..6)
             .map(|_| {
                 let bus = free_port().to_string();
-                Redis::with(&["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus])
+                Redis::with(&[
+                    "--cluster-enabled",
+                    "yes",
+                    "--cluster-node-timeout",
+                    "1000",
+                    "--cluster-port",
+                    &bus,
+                ])
             })
             .collect();
         for (number, node) in nodes.iter().take(3).enumerate() {
@@ -178,7 +185,11 @@ impl RedisCluster {
         }
         let cluster = Self { nodes };
         cluster.wait_for("every node knows all six", |node| {
-            node.run::<String>(&["CLUSTER", "NODES"]).lines().filter(|line| !line.contains("handshake")).count() == 6
+            node.run::<String>(&["CLUSTER", "NODES"])
+                .lines()
+                .filter(|line| !line.contains("handshake"))
+                .count()
+                == 6
         });
         for number in 0..3 {
             let primary = cluster.id(number);
