@@ -37,13 +37,14 @@ const SMALL: Option<Size> = Some(Size::Small);
 const LARGE: Option<Size> = Some(Size::Large);
 
 /// The rows of the table, by name.
-pub const SCENARIOS: [Scenario; 21] = {
-    use Mode::{Deferred, Eager, Signed};
+pub const SCENARIOS: [Scenario; 22] = {
+    use Mode::{Deferred, Eager, Signed, Unfinished};
     use Target as T;
     [
         scenario("untouched, no cookie", "/untouched", Deferred, None, T::ratio(0.25).and_allocations(2.0)),
         scenario("untouched, cookie", "/untouched", Deferred, SMALL, T::ratio(0.2).and_allocations(2.0)),
         scenario("untouched, signed cookie", "/untouched", Signed, SMALL, T::ratio(0.2).and_allocations(2.0)),
+        scenario("untouched, cookie, router without state", "/untouched", Unfinished, SMALL, T::NONE),
         scenario("extracted, not used", "/extracted", Deferred, SMALL, T::NONE),
         scenario("read a value, 200 B", "/read", Deferred, SMALL, T::ratio(0.35).and_allocations(8.0)),
         scenario("read a value, 4 KB", "/read", Deferred, LARGE, T::ratio(0.2).and_allocations(8.0)),

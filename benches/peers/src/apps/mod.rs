@@ -70,6 +70,8 @@ pub enum Mode {
     Deferred,
     /// The same with signed cookies.
     Signed,
+    /// As `Deferred`, on a router that has not been told its state: how tests call it.
+    Unfinished,
     /// Loaded before the handler runs. For peers that do not know this, as `Deferred`.
     Eager,
 }
@@ -83,8 +85,8 @@ pub async fn app(peer: Peer, mode: Mode) -> Router {
         Peer::TowerSessions => tower::app(mode),
         Peer::AxumSession => axum_session::app(mode).await,
     };
-    // As `axum::serve` does; without it axum would put the layers around the handler anew for each request.
-    app.with_state(())
+    // `axum::serve` does this; without it axum puts the layers around the handler anew for each request.
+    if mode == Mode::Unfinished { app } else { app.with_state(()) }
 }
 
 /// What a session holds.
