@@ -47,8 +47,9 @@ use crate::{
 ///
 /// Settings that cannot work make [`check`](Self::check) an error, and `layer` a panic with the same sentence.
 pub struct SessionLayer<K = Main> {
-    config: Config,
-    ready: OnceLock<Arc<Config>>,
+    config: Arc<Config>,
+    /// The checked settings; shared by clones, since axum makes one for each request of a router without state.
+    ready: Arc<OnceLock<Arc<Config>>>,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -99,12 +100,13 @@ impl SessionLayer {
     /// conditions: what is promised about concurrent requests holds between axum nodes, not against a write of koa's.
     #[must_use]
     pub fn koa<S: AsRef<[u8]>>(store: impl Store, keys: &[S]) -> Self {
-        let mut layer = Self::new(store).name("koa.sid").prefix("koa:sess:").hash_ids(false);
-        layer.config.carrier.keys = Some(KeyRing::secrets(Scheme::Keygrip, keys));
-        layer.config.carrier.style = Style::Koa;
-        layer.config.codec = Codec::Koa;
-        layer.config.commit_on = Arc::new(|_| true);
-        layer.config.lifetime.whole_seconds = true;
+        let layer = Self::new(store).name("koa.sid").prefix("koa:sess:").hash_ids(false).set(|c| {
+            c.carrier.keys = Some(KeyRing::secrets(Scheme::Keygrip, keys));
+            c.carrier.style = Style::Koa;
+            c.codec = Codec::Koa;
+            c.commit_on = Arc::new(|_| true);
+            c.lifetime.whole_seconds = true;
+        });
         layer.cookie(CookieOptions::new().secure(false).same_site(None).max_age(DEFAULT_TTL))
     }
 
@@ -115,24 +117,25 @@ impl SessionLayer {
     /// [`cookie`](Self::cookie) says otherwise. What is said of koa's writes holds for express's.
     #[must_use]
     pub fn express<S: AsRef<[u8]>>(store: impl Store, secrets: &[S]) -> Self {
-        let mut layer = Self::new(store).name("connect.sid").prefix("sess:").hash_ids(false);
-        layer.config.carrier.keys = Some(KeyRing::secrets(Scheme::Express, secrets));
-        layer.config.carrier.style = Style::Express;
-        layer.config.codec = Codec::Express;
-        layer.config.commit_on = Arc::new(|_| true);
-        layer.config.lifetime.whole_seconds = true;
+        let layer = Self::new(store).name("connect.sid").prefix("sess:").hash_ids(false).set(|c| {
+            c.carrier.keys = Some(KeyRing::secrets(Scheme::Express, secrets));
+            c.carrier.style = Style::Express;
+            c.codec = Codec::Express;
+            c.commit_on = Arc::new(|_| true);
+            c.lifetime.whole_seconds = true;
+        });
         layer.cookie(CookieOptions::new().secure(false).same_site(None).max_age(MaxAge::BrowserSession))
     }
 }
 
 impl<K> SessionLayer<K> {
     fn with(config: Config) -> Self {
-        Self { config, ready: OnceLock::new(), kind: PhantomData }
+        Self { config: Arc::new(config), ready: Arc::default(), kind: PhantomData }
     }
 
     fn set(mut self, change: impl FnOnce(&mut Config)) -> Self {
-        self.ready = OnceLock::new();
-        change(&mut self.config);
+        self.ready = Arc::default();
+        change(Arc::make_mut(&mut self.config));
         self
     }
 
@@ -372,7 +375,7 @@ impl<K> SessionLayer<K> {
     /// ```
     #[must_use]
     pub fn kind<L: 'static>(self) -> SessionLayer<L> {
-        SessionLayer::with(self.config)
+        SessionLayer { config: self.config, ready: self.ready, kind: PhantomData }
     }
 
     /// The sessions of this layer outside of requests: for jobs and admin tools.
@@ -409,10 +412,11 @@ impl<K> SessionLayer<K> {
         let mut config = self.config.clone();
         if config.codec != Codec::Native && config.cookie.max_age == MaxAge::Ttl {
             // Their cookies know nothing of a store's ttl.
-            config.cookie.max_age = MaxAge::For(config.lifetime.ttl.unwrap_or(DEFAULT_TTL));
+            let ttl = config.lifetime.ttl.unwrap_or(DEFAULT_TTL);
+            Arc::make_mut(&mut config).cookie.max_age = MaxAge::For(ttl);
         }
         config.check().map_err(ConfigError)?;
-        Ok(self.ready.get_or_init(|| Arc::new(config)).clone())
+        Ok(self.ready.get_or_init(|| config).clone())
     }
 }
 
