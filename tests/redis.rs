@@ -198,6 +198,7 @@ async fn what_is_no_session_is_reported_and_left_alone() {
     let values = [
         b"{\"count\":1}".to_vec(),
         b"x".to_vec(),
+        b"present".to_vec(),
         [&[2], &good[1..]].concat(),
         good[..8].to_vec(),
         good[..12].to_vec(),

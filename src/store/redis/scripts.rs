@@ -16,29 +16,38 @@ use crate::{
     store::{Layout, Record, StoreError, Tag, When, Written},
 };
 
-/// `tag_of`: the tag under a key, `''` of what is no record, nil of nothing, a table of an error.
-/// `whole`: what `GET` of the key means to this crate. `extend`: a later end, never an earlier one.
-const NATIVE: &str = r"
-local function tag_of(key)
-  local head = redis.pcall('GETRANGE', key, 0, 8)
-  if type(head) == 'table' then return head end
-  if head == '' and redis.call('EXISTS', key) == 0 then return nil end
-  if #head < 9 or string.byte(head) ~= 1 then return '' end
-  return string.sub(head, 2)
+// The parts of which the scripts are put together; no Lua functions, since making them on every call would
+// take a third of its time. KEYS[1] is the key of the condition, ARGV[1]. A tag is compared together with the
+// version before it, in one piece of nine bytes; the words for other conditions are longer, so no value is one.
+
+/// What the server says of the beginning of the value.
+const HEAD: &str = r"
+local head = redis.pcall('GETRANGE', KEYS[1], 0, 8)
+";
+
+/// The write has happened. It is made once more, in one byte where it lies: `WAIT` waits for nothing but writes
+/// of its own connection, and the first one may have had another.
+const OWN: &str = r"
+if head == ARGV[2] then
+  redis.pcall('SETRANGE', KEYS[1], 0, '\1')
+  return 1
 end
-local function whole(key) return redis.call('GET', key) end
-local function extend(key, at, moment)
-  local old, bytes = 0, redis.call('GETRANGE', key, 9, 14)
-  for i = 1, #bytes do old = old * 256 + string.byte(bytes, i) end
-  if old < tonumber(at) then
-    redis.pcall('SETRANGE', key, 9, moment)
-    redis.call('PEXPIREAT', key, at)
+";
+
+/// The answer where the condition does not hold.
+const CHECK: &str = r"
+if head ~= ARGV[1] then
+  if type(head) == 'table' then return head end
+  if head == '' and redis.call('EXISTS', KEYS[1]) == 0 then
+    if ARGV[1] ~= 'nothing there' then return 0 end
+  elseif ARGV[1] ~= 'whatever is there' or #head < 9 or string.byte(head) ~= 1 then
+    return redis.call('GET', KEYS[1])
   end
 end
 ";
 
-/// The same for a value that is data only. `PEXPIRETIME` is of Redis 7.
-const PLAIN: &str = r"
+/// When a value without a frame ends. `PEXPIRETIME` is of Redis 7.
+const ENDS: &str = r"
 local function ends(key)
   local at = redis.pcall('PEXPIRETIME', key)
   if type(at) == 'number' then return at end
@@ -47,71 +56,73 @@ local function ends(key)
   local now = redis.call('TIME')
   return now[1] * 1000 + math.floor(now[2] / 1000) + at
 end
-local function tag_of(key)
-  local value = redis.pcall('GET', key)
-  if type(value) == 'table' then return value end
-  return value and string.sub(redis.sha1hex(value), 1, 16) or nil
-end
-local function whole(key) return {redis.call('GET', key), ends(key)} end
-local function extend(key, at)
-  local old = ends(key)
-  if old >= 0 and old < tonumber(at) then redis.call('PEXPIREAT', key, at) end
-end
 ";
 
-/// The answer instead of a write, nil if the condition holds. An own write is written once more where it lies,
-/// in one byte: `WAIT` waits for nothing but writes of its own connection, and the first one may have had another.
-const REFUSAL: &str = r"
-local function refusal(key, condition, own)
-  local found = tag_of(key)
-  if type(found) == 'table' then return found end
-  if not found then
-    if condition ~= 'absent' then return 0 end
-  elseif found == own then
-    redis.pcall('SETRANGE', key, 0, '\1')
-    return 1
-  elseif found == '' or condition == 'absent' or (condition ~= 'present' and condition ~= found) then
-    return whole(key)
-  end
+/// The same as HEAD and CHECK for a value without a frame.
+const CHECK_PLAIN: &str = r"
+local value = redis.pcall('GET', KEYS[1])
+if not value then
+  if ARGV[1] ~= 'nothing there' then return 0 end
+elseif type(value) == 'table' then
+  return value
+elseif ARGV[1] ~= 'whatever is there' and ARGV[1] ~= string.sub(redis.sha1hex(value), 1, 16) then
+  return {value, ends(KEYS[1])}
 end
 ";
 
-/// ARGV: condition, tag of the record, value, end.
-const SWAP: &str = r"
-return refusal(KEYS[1], ARGV[1], ARGV[2]) or redis.pcall('SET', KEYS[1], ARGV[3], 'PXAT', ARGV[4])
+/// ARGV: condition, head of the record, value, end.
+const SET: &str = r"
+return redis.pcall('SET', KEYS[1], ARGV[3], 'PXAT', ARGV[4])
 ";
 
-/// KEYS: old, new. ARGV: as for SWAP. Its own record under the new key: all of this has happened.
+/// KEYS: old, new. ARGV: as for SET. Its own record under the new key: all of this has happened.
+const NEW: &str = r"
+local new = redis.pcall('GETRANGE', KEYS[2], 0, 8)
+if type(new) == 'table' then return new end
+if new ~= '' or redis.call('EXISTS', KEYS[2]) == 1 then
+  if new ~= ARGV[2] then return -1 end
+  redis.pcall('SETRANGE', KEYS[2], 0, '\1')
+  return 1
+end
+";
+
 const MOVE: &str = r"
-local taken = refusal(KEYS[2], 'absent', ARGV[2])
-if taken == 1 or type(taken) == 'table' and taken.err then return taken end
-if taken then return -1 end
-local no = refusal(KEYS[1], ARGV[1])
-if no then return no end
 local set = redis.pcall('SET', KEYS[2], ARGV[3], 'PXAT', ARGV[4])
 if not set.err then redis.call('DEL', KEYS[1]) end
 return set
 ";
 
-/// ARGV: condition.
 const REMOVE: &str = r"
-local no = refusal(KEYS[1], ARGV[1])
-if no then return no end
 local gone = redis.pcall('DEL', KEYS[1])
 return type(gone) == 'table' and gone or 1
 ";
 
-/// ARGV: end, its bytes in a frame.
+/// ARGV: end, its bytes in a frame. Without room for more the end is not noted in the frame, but kept.
 const TOUCH: &str = r"
-local found = tag_of(KEYS[1])
-if type(found) == 'table' then return found end
-if not found then return 0 end
-if found == '' then return whole(KEYS[1]) end
-extend(KEYS[1], ARGV[1], ARGV[2])
+local head = redis.pcall('GETRANGE', KEYS[1], 0, 14)
+if type(head) == 'table' then return head end
+if #head < 15 or string.byte(head) ~= 1 then
+  if head == '' and redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+  return redis.call('GET', KEYS[1])
+end
+local a, b, c, d, e, f = string.byte(head, 10, 15)
+if ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f < tonumber(ARGV[1]) then
+  redis.pcall('SETRANGE', KEYS[1], 9, ARGV[2])
+  redis.call('PEXPIREAT', KEYS[1], ARGV[1])
+end
 return 1
 ";
 
-const READ: &str = r"
+const TOUCH_PLAIN: &str = r"
+local length = redis.pcall('STRLEN', KEYS[1])
+if type(length) == 'table' then return length end
+local old = ends(KEYS[1])
+if old == -2 then return 0 end
+if old >= 0 and old < tonumber(ARGV[1]) then redis.call('PEXPIREAT', KEYS[1], ARGV[1]) end
+return 1
+";
+
+const READ_PLAIN: &str = r"
 local value = redis.pcall('GET', KEYS[1])
 if type(value) == 'string' then return {value, ends(KEYS[1])} end
 return value
@@ -139,23 +150,22 @@ struct Scripts {
     touch: Script,
 }
 
-impl Scripts {
-    fn of(layout: &str) -> Self {
-        Self {
-            swap: Script::new(&[layout, REFUSAL, SWAP]),
-            relocate: Script::new(&[layout, REFUSAL, MOVE]),
-            remove: Script::new(&[layout, REFUSAL, REMOVE]),
-            touch: Script::new(&[layout, TOUCH]),
-        }
-    }
-
-    fn for_key(key: &StoreKey) -> &'static Self {
-        static NATIVE_SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts::of(NATIVE));
-        static PLAIN_SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts::of(PLAIN));
-        match key.layout() {
-            Layout::Native => &NATIVE_SCRIPTS,
-            Layout::Plain => &PLAIN_SCRIPTS,
-        }
+fn scripts(layout: Layout) -> &'static Scripts {
+    static NATIVE: LazyLock<Scripts> = LazyLock::new(|| Scripts {
+        swap: Script::new(&[HEAD, OWN, CHECK, SET]),
+        relocate: Script::new(&[NEW, HEAD, CHECK, MOVE]),
+        remove: Script::new(&[HEAD, CHECK, REMOVE]),
+        touch: Script::new(&[TOUCH]),
+    });
+    static PLAIN: LazyLock<Scripts> = LazyLock::new(|| Scripts {
+        swap: Script::new(&[ENDS, CHECK_PLAIN, SET]),
+        relocate: Script::new(&[ENDS, NEW, CHECK_PLAIN, MOVE]),
+        remove: Script::new(&[ENDS, CHECK_PLAIN, REMOVE]),
+        touch: Script::new(&[ENDS, TOUCH_PLAIN]),
+    });
+    match layout {
+        Layout::Native => &NATIVE,
+        Layout::Plain => &PLAIN,
     }
 }
 
@@ -209,35 +219,35 @@ impl Request {
 }
 
 pub(super) fn get(key: &StoreKey) -> Request {
-    static READ_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(&[PLAIN, READ]));
+    static READ: LazyLock<Script> = LazyLock::new(|| Script::new(&[ENDS, READ_PLAIN]));
     match key.layout() {
         Layout::Native => Request::command("GET", key, Effect::Read),
-        Layout::Plain => Request::script(&READ_SCRIPT, &[key], Effect::Read),
+        Layout::Plain => Request::script(&READ, &[key], Effect::Read),
     }
 }
 
 pub(super) fn set(key: &StoreKey, record: &Record, when: When) -> Request {
-    let mut request = Request::script(&Scripts::for_key(key).swap, &[key], Effect::Write);
+    let mut request = Request::script(&scripts(key.layout()).swap, &[key], Effect::Write);
     write_args(&mut request.command, key.layout(), record, when);
     request
 }
 
 /// Both keys on one server.
 pub(super) fn relocate(old: &StoreKey, when: When, new: &StoreKey, record: &Record) -> Request {
-    let mut request = Request::script(&Scripts::for_key(new).relocate, &[old, new], Effect::Write);
+    let mut request = Request::script(&scripts(new.layout()).relocate, &[old, new], Effect::Write);
     write_args(&mut request.command, new.layout(), record, when);
     request
 }
 
 /// `destroy`, under a condition.
 pub(super) fn remove(key: &StoreKey, when: When) -> Request {
-    let mut request = Request::script(&Scripts::for_key(key).remove, &[key], Effect::Write);
+    let mut request = Request::script(&scripts(key.layout()).remove, &[key], Effect::Write);
     condition_arg(&mut request.command, key.layout(), when);
     request
 }
 
 pub(super) fn touch(key: &StoreKey, expires_at: Timestamp) -> Request {
-    let mut request = Request::script(&Scripts::for_key(key).touch, &[key], Effect::Touch);
+    let mut request = Request::script(&scripts(key.layout()).touch, &[key], Effect::Touch);
     request.command.arg(expires_at.as_millis()).arg(&frame::moment(expires_at));
     request
 }
@@ -249,9 +259,9 @@ pub(super) fn destroy(key: &StoreKey) -> Request {
 fn write_args(command: &mut Cmd, layout: Layout, record: &Record, when: When) {
     condition_arg(command, layout, when);
     match layout {
-        Layout::Native => command.arg(record.tag.as_bytes()).arg(frame::encode(record)),
-        // Equal bytes are no proof of an own write: no tag is the own one.
-        Layout::Plain => command.arg("").arg(&record.data[..]),
+        Layout::Native => command.arg(&frame::head(record.tag)).arg(frame::encode(record)),
+        // Equal bytes are no proof of an own write.
+        Layout::Plain => command.arg("not to be told").arg(&record.data[..]),
     };
     // A moment that has passed removes the key; 0 alone would be refused.
     command.arg(record.expires_at.as_millis().max(1));
@@ -259,10 +269,10 @@ fn write_args(command: &mut Cmd, layout: Layout, record: &Record, when: When) {
 
 fn condition_arg(command: &mut Cmd, layout: Layout, when: When) {
     match when {
-        When::Absent => command.arg("absent"),
-        When::Present => command.arg("present"),
+        When::Absent => command.arg("nothing there"),
+        When::Present => command.arg("whatever is there"),
         When::Tagged(tag) => match layout {
-            Layout::Native => command.arg(tag.as_bytes()),
+            Layout::Native => command.arg(&frame::head(tag)),
             Layout::Plain => command.arg(format!("{:016x}", u64::from_be_bytes(*tag.as_bytes()))),
         },
     };
