@@ -14,7 +14,7 @@ use axum_generic_session::{
     testing::{Answer, Client, ManualClock},
 };
 use serde_json::Value;
-use site::{COOKIE, Site, object};
+use site::{COOKIE, Site, Stepwise, object};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -86,43 +86,8 @@ impl Store for Turnstile {
         new: &StoreKey,
         record: &Record,
     ) -> Result<Written, StoreError> {
-        if self.kind == Kind::Stepwise {
-            return Provided(self).rotate(old, when, new, record).await;
-        }
         self.pass().await;
         self.store.rotate(old, when, new, record).await
-    }
-}
-
-/// The turnstile without a rotation of its own.
-struct Provided<'a>(&'a Turnstile);
-
-impl Provided<'_> {
-    async fn rotate(
-        &self,
-        old: &StoreKey,
-        when: When,
-        new: &StoreKey,
-        record: &Record,
-    ) -> Result<Written, StoreError> {
-        Store::rotate(&Steps(self.0.clone()), old, when, new, record).await
-    }
-}
-
-struct Steps(Turnstile);
-
-impl Store for Steps {
-    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        self.0.get(key).await
-    }
-    async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
-        self.0.set(key, record, when).await
-    }
-    async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
-        self.0.touch(key, expires_at).await
-    }
-    async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
-        self.0.destroy(key).await
     }
 }
 
@@ -166,7 +131,11 @@ async fn run(
     let mut going: BTreeMap<usize, JoinHandle<Answer>> = BTreeMap::new();
     for (&request, path) in requests {
         let turnstile = Turnstile { kind, store: store.clone(), request, waiting: waiting.clone() };
-        let layer = SessionLayer::new(turnstile)
+        let layer = match kind {
+            Kind::Stepwise => SessionLayer::new(Stepwise(turnstile)),
+            Kind::Atomic | Kind::Careless => SessionLayer::new(turnstile),
+        };
+        let layer = layer
             .clock(clock.clone())
             .rolling(Rolling::EveryRequest)
             .operation_timeout(Duration::from_secs(3600));
