@@ -504,8 +504,9 @@ impl State {
             empty: data.is_empty(),
             changed: data.is_changed(),
             allow_empty: config.allow_empty,
-            rolling_due: origin
-                .is_some_and(|o| config.lifetime.is_rolling_due(now, o.expires_at, life.store)),
+            // What this request has saved needs no prolonging.
+            rolling_due: data.owed.is_none()
+                && origin.is_some_and(|o| config.lifetime.is_rolling_due(now, o.expires_at, life.store)),
             stale_signature: origin.is_some_and(|o| o.stale),
             expired: ended,
         };

@@ -13,7 +13,7 @@ use axum::{
 use axum_generic_session::{
     Clock, CookieOptions, Error, Map, MemoryStore, Session, SessionId, SessionLayer, Store, StoreKey,
     Timestamp,
-    store::{Record, StoreError, ThreeMethods},
+    store::{Record, StoreError, ThreeMethods, When, Written},
     testing::{Answer, Client, ManualClock, ProbeStore},
 };
 use proptest::test_runner::{Config as ProptestConfig, RngSeed};
@@ -138,6 +138,28 @@ impl ThreeMethods for Cache {
     async fn destroy(&self, key: &str) -> Result<(), StoreError> {
         self.values.lock().unwrap().remove(key);
         Ok(())
+    }
+}
+
+/// A store without a rotation of its own: the provided one takes several steps.
+#[derive(Clone)]
+pub struct Stepwise<S>(pub S);
+
+impl<S: Store> Store for Stepwise<S> {
+    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        self.0.get(key).await
+    }
+
+    async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
+        self.0.set(key, record, when).await
+    }
+
+    async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
+        self.0.touch(key, expires_at).await
+    }
+
+    async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
+        self.0.destroy(key).await
     }
 }
 
