@@ -101,7 +101,7 @@ impl SessionLayer {
         let mut layer = Self::new(store).name("koa.sid").prefix("koa:sess:").hash_ids(false);
         layer.config.carrier.keys = Some(KeyRing::secrets(Scheme::Keygrip, keys));
         layer.config.carrier.style = Style::Koa;
-        layer.config.codec = Codec::Koa;
+        layer.config.codec = Codec::Koa { signed: true };
         layer.config.lifetime.whole_seconds = true;
         layer.cookie(CookieOptions::new().secure(false).same_site(None).max_age(DEFAULT_TTL))
     }
@@ -110,7 +110,10 @@ impl SessionLayer {
     /// store keys `sess:<id>`, their JSON with its `cookie` object, their defaults.
     ///
     /// As in express the cookie is not `Secure`, and lasts until the browser is closed, unless
-    /// [`cookie`](Self::cookie) says otherwise. What is said of koa's writes holds for express's.
+    /// [`cookie`](Self::cookie) says otherwise. As in express every request on the cookie's path prolongs the stored
+    /// session and sends no cookie for it (its `touch`); [`rolling`](Self::rolling) decides otherwise:
+    /// `Rolling::EveryRequest` is express's `rolling: true`, `Rolling::Off` is connect-redis's `disableTouch: true`.
+    /// What is said of koa's writes holds for express's.
     #[must_use]
     pub fn express<S: AsRef<[u8]>>(store: impl Store, secrets: &[S]) -> Self {
         let mut layer = Self::new(store).name("connect.sid").prefix("sess:").hash_ids(false);
@@ -118,6 +121,8 @@ impl SessionLayer {
         layer.config.carrier.style = Style::Express;
         layer.config.codec = Codec::Express;
         layer.config.lifetime.whole_seconds = true;
+        layer.config.lifetime.rolling = Rolling::EveryRequest;
+        layer.config.lifetime.silent = true;
         layer.cookie(CookieOptions::new().secure(false).same_site(None).max_age(MaxAge::BrowserSession))
     }
 }
@@ -169,7 +174,10 @@ impl<K> SessionLayer<K> {
     /// Whether using the session prolongs its life. Default [`Rolling::Off`]: only saving does.
     #[must_use]
     pub fn rolling(self, rolling: Rolling) -> Self {
-        self.set(|c| c.lifetime.rolling = rolling)
+        self.set(|c| {
+            c.lifetime.rolling = rolling;
+            c.lifetime.silent = false;
+        })
     }
 
     /// The cookie's attributes. Default: [`CookieOptions::default`].
@@ -406,6 +414,9 @@ impl<K> SessionLayer<K> {
         if config.codec != Codec::Native && config.cookie.max_age == MaxAge::Ttl {
             // Their cookies know nothing of a store's ttl.
             config.cookie.max_age = MaxAge::For(config.lifetime.ttl.unwrap_or(DEFAULT_TTL));
+        }
+        if let Codec::Koa { signed } = &mut config.codec {
+            *signed = config.carrier.keys.is_some();
         }
         config.check().map_err(ConfigError)?;
         Ok(self.ready.get_or_init(|| Arc::new(config)).clone())
