@@ -9,10 +9,11 @@ use std::{
 };
 
 use rand::Rng;
+use tracing::Instrument;
 
 use crate::{
-    clock::Timestamp,
     codec::Content,
+    config::Config,
     cookie::CookieLife,
     error::{Error, Kind, Operation},
     hooks::Draft,
@@ -20,7 +21,7 @@ use crate::{
     lifetime::Life,
     object::merge,
     rules::{Action, Ending, decide},
-    state::{Data, Edits, Origin, Owed, State},
+    state::{Data, Edits, Intent, Origin, Owed, State},
     store::{Record, StoreError, When, Written},
 };
 
@@ -58,7 +59,7 @@ pub(crate) async fn detached<T: Send + 'static>(
             return Poll::Ready(Some(done));
         }
         let rest = std::mem::replace(&mut work, Box::pin(std::future::pending()));
-        running = Some(tokio::spawn(rest));
+        running = Some(tokio::spawn(rest.in_current_span()));
         Poll::Ready(None)
     })
     .await;
@@ -81,30 +82,42 @@ pub(crate) async fn commit(state: Arc<State>) -> Result<Saved, Error> {
     if !state.is_loaded() {
         return Ok(Saved::Unchanged);
     }
-    if state.flags.degraded.load(Relaxed) && state.intent().ending != Ending::None {
-        // A logout that did not happen must not look like one.
-        let error = StoreError::unavailable("the session could not be loaded, so it cannot be ended");
-        return Err(Error::store(Operation::Destroy, error));
-    }
-    let mut action = look(&state).0;
-    if matches!(action, Action::Create | Action::Update | Action::Rotate) {
-        ask_before_save(&state).await?;
-        action = look(&state).0;
-    }
-    let saved = carry_out(&state, action).await?;
+    let saved = if state.flags.degraded.load(Relaxed) {
+        end_unread(&state).await?
+    } else {
+        let decision = decision(&state).await?;
+        carry_out(&state, decision).await?
+    };
     if saved != Saved::Unchanged {
         tracing::debug!(outcome = ?saved, "session saved");
     }
     Ok(saved)
 }
 
-fn look(state: &State) -> (Action, Life, Timestamp) {
-    let now = state.config.clock.now();
-    let (facts, life) = state.facts(&state.data(), now);
-    (decide(facts), life, now)
+/// What is to be done, and the intent that it carries out.
+struct Decision {
+    action: Action,
+    intent: Intent,
 }
 
-async fn carry_out(state: &State, action: Action) -> Result<Saved, Error> {
+/// Decides, with what the hook has to add.
+async fn decision(state: &State) -> Result<Decision, Error> {
+    let decision = look(state);
+    if !matches!(decision.action, Action::Create | Action::Update | Action::Rotate) {
+        return Ok(decision);
+    }
+    ask_before_save(state).await?;
+    Ok(look(state))
+}
+
+fn look(state: &State) -> Decision {
+    let now = state.config.clock.now();
+    let (data, intent) = state.data_and_intent();
+    let (facts, _) = state.facts(&data, intent, now);
+    Decision { action: decide(facts), intent }
+}
+
+async fn carry_out(state: &State, Decision { action, intent }: Decision) -> Result<Saved, Error> {
     match action {
         Action::Nothing => Ok(Saved::Unchanged),
         Action::Resend => {
@@ -114,16 +127,15 @@ async fn carry_out(state: &State, action: Action) -> Result<Saved, Error> {
                 // A resent cookie must not promise more than what is left in the store.
                 let (id, end) = (origin.id.clone(), origin.expires_at);
                 owe_cookie(state, &mut data, &id, |life| match life {
-                    CookieLife::Until(_) => CookieLife::Until(end),
+                    CookieLife::Until(fresh) => CookieLife::Until(fresh.min(end)),
                     other => other,
                 });
             }
             Ok(Saved::Unchanged)
         }
-        Action::Destroy => destroy(state).await,
-        Action::Create => create(state).await,
-        Action::Rotate => rotate(state).await,
-        Action::Update => update(state).await,
+        Action::Destroy => destroy(state, intent).await,
+        Action::Create => create(state, intent).await,
+        Action::Update | Action::Rotate => write(state).await,
         Action::Touch => touch(state).await,
     }
 }
@@ -182,7 +194,6 @@ fn version(state: &State, begins: bool) -> Result<Version, Error> {
 
 /// The version is in the store: it is what the next changes are compared with.
 fn adopt(state: &State, id: SessionId, key: StoreKey, version: Version) {
-    state.settle();
     let mut data = state.data();
     let Version { record, content, principal, life, edition } = version;
     data.origin =
@@ -190,8 +201,10 @@ fn adopt(state: &State, id: SessionId, key: StoreKey, version: Version) {
     if data.edition == edition {
         data.edits = Edits::default();
     } else {
-        // Somebody has gone on changing while the store was at work; that is still to be saved.
-        data.edits.replaced = false;
+        // Somebody has gone on changing while the store was at work: keep what came since.
+        let later = merge(&content.object, data.object(), &content.object).object;
+        data.edits.object = Some(later);
+        data.edits.replaced = data.replaced_in > edition;
     }
     data.base = content;
     data.base_principal = principal;
@@ -202,12 +215,12 @@ fn adopt(state: &State, id: SessionId, key: StoreKey, version: Version) {
 
 fn owe_cookie(state: &State, data: &mut Data, id: &SessionId, life: impl Fn(CookieLife) -> CookieLife) {
     let now = state.config.clock.now();
-    let (_, fresh) = state.facts(data, now);
+    let (_, fresh) = state.facts(data, state.intent(), now);
     let options = data.cookie().cloned().map(Box::new);
     data.owed = Some(Owed::Cookie { id: id.clone(), options, life: life(fresh.cookie) });
 }
 
-async fn create(state: &State) -> Result<Saved, Error> {
+async fn create(state: &State, intent: Intent) -> Result<Saved, Error> {
     let old = state.data().origin.clone();
     for _ in 0..MAX_DRAWS {
         let id = new_id(state).await?;
@@ -220,13 +233,14 @@ async fn create(state: &State) -> Result<Saved, Error> {
                     end(state, &old.key, Some(&key)).await?;
                 }
                 let saved = if old.is_some() { Saved::Rotated } else { Saved::Created };
+                state.settle(intent);
                 adopt(state, id, key, version);
                 return Ok(saved);
             }
             Written::Gone | Written::Conflict(_) => state.data().new_id = None,
         }
     }
-    Err(Error::new(Kind::Id("`gen_id` gives ids that are taken".into())))
+    Err(taken())
 }
 
 async fn new_id(state: &State) -> Result<SessionId, Error> {
@@ -248,98 +262,134 @@ async fn end(state: &State, old: &StoreKey, successor: Option<&StoreKey>) -> Res
     Err(Error::store(Operation::Destroy, error))
 }
 
-async fn destroy(state: &State) -> Result<Saved, Error> {
-    let Some(old) = state.data().origin.clone() else { return Ok(Saved::Unchanged) };
+async fn destroy(state: &State, intent: Intent) -> Result<Saved, Error> {
+    let (old, edition) = {
+        let data = state.data();
+        (data.origin.clone(), data.edition)
+    };
+    let Some(old) = old else { return Ok(Saved::Unchanged) };
     end(state, &old.key, None).await?;
-    state.settle();
+    state.settle(intent);
     let mut data = state.data();
     let options = data.base.cookie.take();
     data.origin = None;
     data.base = Content::default();
     data.base_principal = None;
-    data.edits = Edits::default();
+    // What came after the logout, while the store was at work, is a new session's.
+    if data.edition == edition || intent.ending == Ending::None {
+        data.edits = Edits::default();
+    }
     data.owed = Some(Owed::Removal { options });
     Ok(Saved::Destroyed)
 }
 
-async fn rotate(state: &State) -> Result<Saved, Error> {
-    let config = &*state.config;
-    for attempt in 0..MAX_CONFLICTS {
-        let Some(old) = state.data().origin.clone() else { return Err(Error::gone()) };
-        let id = new_id(state).await?;
-        let key = config.key(&id);
-        let version = version(state, false)?;
-        let when = When::Tagged(old.tag);
-        let written = config.engine.rotate(config.limits, &old.key, when, &key, &version.record).await;
-        match written.map_err(|e| Error::store(Operation::Rotate, e))? {
-            Written::Done => {
-                adopt(state, id, key, version);
-                return Ok(Saved::Rotated);
-            }
-            Written::Gone => return Err(Error::gone()),
-            // Either the old one has changed or the new id is taken; only the old one itself can tell.
-            Written::Conflict(_) => {
-                state.data().new_id = None;
-                rebase(state, &old, None).await?;
-                back_off(attempt).await;
-            }
-        }
-    }
-    Err(starved())
+/// Ends a session that could not be loaded. Nothing is saved to such a one, but a logout takes place or fails.
+async fn end_unread(state: &State) -> Result<Saved, Error> {
+    let intent = state.intent();
+    let ends = matches!(intent.ending, Ending::Destroyed | Ending::Regenerated);
+    let unread = state.data().unread.clone().filter(|_| ends && !state.flags.prevent_save.load(Relaxed));
+    let Some(key) = unread else { return Ok(Saved::Unchanged) };
+    end(state, &key, None).await?;
+    state.settle(intent);
+    state.data().owed = Some(Owed::Removal { options: None });
+    Ok(Saved::Destroyed)
 }
 
-async fn update(state: &State) -> Result<Saved, Error> {
+/// Writes the known session, as often as it takes until nobody else comes between.
+async fn write(state: &State) -> Result<Saved, Error> {
     let Some(origin) = state.data().origin.clone() else { return Err(Error::gone()) };
     let _turn = state.config.engine.turn(&origin.key).await;
-    for attempt in 0..MAX_CONFLICTS {
-        if try_update(state, None).await? {
-            return Ok(Saved::Updated);
+    let mut tries = Tries::default();
+    loop {
+        match swap(state).await? {
+            Swap::Done(saved) => return Ok(saved),
+            Swap::Conflict(current) => tries.lost(state, current).await?,
         }
-        let forced = state.flags.force_save.load(Relaxed);
-        if !forced && !state.data().is_changed() {
+        let wanted = state.flags.force_save.load(Relaxed) || !state.intent_is(Ending::None);
+        if !wanted && !state.data().is_changed() {
             // What this request wanted to change, the other has changed the same way.
             return Ok(Saved::Unchanged);
         }
-        back_off(attempt).await;
     }
-    Err(starved())
 }
 
-/// One compare-and-swap. `false`: somebody else was faster; the changes now stand on what they wrote, except for
-/// those since `undo`, which are to be made anew.
-async fn try_update(state: &State, undo: Option<Edits>) -> Result<bool, Error> {
-    let config = &*state.config;
-    let Some(origin) = state.data().origin.clone() else { return Err(Error::gone()) };
+/// What became of one try.
+enum Swap {
+    Done(Saved),
+    /// Somebody else was faster, with this record where the store shows it.
+    Conflict(Option<Record>),
+}
+
+/// One compare-and-swap: where the session is, or to a new id if it is to be renewed.
+async fn swap(state: &State) -> Result<Swap, Error> {
+    let Config { engine, limits, .. } = &*state.config;
+    let intent = state.intent();
+    let Some(old) = state.data().origin.clone() else { return Err(Error::gone()) };
+    let when = When::Tagged(old.tag);
+    let renewed = intent.ending == Ending::Renewed;
+    let (id, key) = if renewed {
+        let id = new_id(state).await?;
+        (id.clone(), state.config.key(&id))
+    } else {
+        (old.id, old.key.clone())
+    };
     let version = version(state, false)?;
-    let written =
-        config.engine.set(config.limits, &origin.key, &version.record, When::Tagged(origin.tag)).await;
-    match written.map_err(|e| Error::store(Operation::Set, e))? {
+    let (operation, written) = if renewed {
+        (Operation::Rotate, engine.rotate(*limits, &old.key, when, &key, &version.record).await)
+    } else {
+        (Operation::Set, engine.set(*limits, &key, &version.record, when).await)
+    };
+    match written.map_err(|e| Error::store(operation, e))? {
+        Written::Done if renewed => {
+            state.settle(intent);
+            adopt(state, id, key, version);
+            Ok(Swap::Done(Saved::Rotated))
+        }
         Written::Done => {
-            adopt(state, origin.id, origin.key, version);
-            Ok(true)
+            adopt(state, id, key, version);
+            Ok(Swap::Done(Saved::Updated))
         }
         Written::Gone => Err(Error::gone()),
-        Written::Conflict(current) => {
-            if let Some(undo) = undo {
-                state.data().undo(&version.content.object, undo);
-            }
-            rebase(state, &origin, current).await?;
-            Ok(false)
-        }
+        Written::Conflict(current) => Ok(Swap::Conflict(current)),
     }
 }
 
-/// Puts this request's changes onto what is in the store now.
-async fn rebase(state: &State, origin: &Origin, current: Option<Record>) -> Result<(), Error> {
+/// The tries of one write that others came between.
+#[derive(Default)]
+struct Tries {
+    conflicts: u32,
+    draws: u32,
+}
+
+impl Tries {
+    /// Puts this request's changes onto what is in the store now, and steps aside for a moment.
+    async fn lost(&mut self, state: &State, current: Option<Record>) -> Result<(), Error> {
+        let moved = rebase(state, current).await?;
+        if !moved {
+            // The old record stands as it stood: it is the new id that is in the way.
+            state.data().new_id = None;
+            self.draws += 1;
+            if self.draws == MAX_DRAWS {
+                return Err(taken());
+            }
+        }
+        self.conflicts += 1;
+        if self.conflicts == MAX_CONFLICTS {
+            let why = "too many requests write this session at one time";
+            return Err(Error::store(Operation::Set, StoreError::unavailable(why)));
+        }
+        back_off(self.conflicts).await;
+        Ok(())
+    }
+}
+
+/// Puts this request's changes onto what is in the store now. Whether that is another version than before.
+async fn rebase(state: &State, current: Option<Record>) -> Result<bool, Error> {
     let config = &*state.config;
+    let Some(origin) = state.data().origin.clone() else { return Err(Error::gone()) };
     let current = match current {
         Some(record) => record,
-        None => config
-            .engine
-            .get(config.limits, &origin.key)
-            .await
-            .map_err(|e| Error::store(Operation::Get, e))?
-            .ok_or_else(Error::gone)?,
+        None => read(state, &origin).await?,
     };
     let theirs = config
         .codec
@@ -350,7 +400,8 @@ async fn rebase(state: &State, origin: &Origin, current: Option<Record>) -> Resu
         // Somebody has logged in or out under this id: what this request did, it did as somebody else.
         return Err(Error::conflict());
     }
-    if config.strict && current.tag != origin.tag {
+    let moved = current.tag != origin.tag;
+    if config.strict && moved && data.is_changed() {
         return Err(Error::conflict());
     }
     if !data.edits.replaced {
@@ -365,18 +416,27 @@ async fn rebase(state: &State, origin: &Origin, current: Option<Record>) -> Resu
         data.edits.object = Some(merged.object);
         data.edition += 1;
     }
-    if let Some(moved) = data.origin.as_mut() {
-        moved.tag = current.tag;
-        moved.expires_at = current.expires_at;
+    if let Some(origin) = data.origin.as_mut() {
+        origin.tag = current.tag;
+        origin.expires_at = current.expires_at;
     }
     let created = data.base.created.min(theirs.created).or(theirs.created);
     data.base = Content { created, ..theirs };
-    Ok(())
+    Ok(moved)
+}
+
+/// What the store holds of the session now.
+async fn read(state: &State, origin: &Origin) -> Result<Record, Error> {
+    let found = state.config.engine.get(state.config.limits, &origin.key).await;
+    found.map_err(|e| Error::store(Operation::Get, e))?.ok_or_else(Error::gone)
 }
 
 async fn touch(state: &State) -> Result<Saved, Error> {
-    let (_, life, _) = look(state);
-    let Some(origin) = state.data().origin.clone() else { return Ok(Saved::Unchanged) };
+    let (origin, life) = {
+        let (data, intent) = state.data_and_intent();
+        (data.origin.clone(), state.facts(&data, intent, state.config.clock.now()).1)
+    };
+    let Some(origin) = origin else { return Ok(Saved::Unchanged) };
     let config = &*state.config;
     let alive = match config.engine.touch(config.limits, &origin.key, life.store).await {
         Ok(alive) => alive,
@@ -401,63 +461,85 @@ async fn touch(state: &State) -> Result<Saved, Error> {
 }
 
 /// Changes the session in the store, now, as often as it takes: `change` is run again on what others have written.
+/// If it cannot be stored, it is undone.
 pub(crate) async fn transact<R>(
     state: &State,
     mut change: impl FnMut(&mut Data) -> Result<R, Error> + Send,
 ) -> Result<R, Error> {
     let _one_at_a_time = state.committing.lock().await;
-    if state.intent_is(Ending::Renewed) {
-        rotate(state).await?;
-    }
-    let origin = state.data().origin.clone().filter(|_| state.intent_is(Ending::None));
-    let Some(origin) = origin else {
-        // Nobody else knows of this session yet.
-        let result = change(&mut state.data())?;
-        if !state.data().object().is_empty() {
-            create(state).await?;
-        }
-        return Ok(result);
+    let goes_on = state.intent_is(Ending::None) || state.intent_is(Ending::Renewed);
+    let Some(origin) = state.data().origin.clone().filter(|_| goes_on) else {
+        return transact_anew(state, change).await;
     };
-    let _turn = state.config.engine.turn(&origin.key).await;
-    for attempt in 0..MAX_CONFLICTS {
-        let before = state.data().edits.clone();
+    // A hook of the application's may wait for a turn itself: with one, the tag alone decides.
+    let _turn = match state.config.hooks.before_save {
+        None => Some(state.config.engine.turn(&origin.key).await),
+        Some(_) => None,
+    };
+    let mut tries = Tries::default();
+    loop {
+        let before = state.data().object().clone();
         let (result, changed) = {
             let mut data = state.data();
             let result = change(&mut data)?;
             (result, data.is_changed())
         };
-        let won = if changed { try_update(state, Some(before)).await? } else { is_current(state).await? };
-        if won {
+        let asked = if changed { ask_before_save(state).await } else { Ok(()) };
+        let seen = state.data().object().clone();
+        let tried = match asked {
+            Ok(()) if changed => swap(state).await,
+            Ok(()) => unmoved(state).await,
+            Err(error) => Err(error),
+        };
+        if let Ok(Swap::Done(_)) = tried {
             return Ok(result);
         }
-        back_off(attempt).await;
+        state.data().undo(&seen, &before);
+        if let Swap::Conflict(current) = tried? {
+            tries.lost(state, current).await?;
+        }
     }
-    Err(starved())
+}
+
+/// The same for a session that begins: nobody else can write it.
+async fn transact_anew<R>(
+    state: &State,
+    mut change: impl FnMut(&mut Data) -> Result<R, Error> + Send,
+) -> Result<R, Error> {
+    let before = state.data().object().clone();
+    let result = change(&mut state.data())?;
+    let decided = decision(state).await;
+    let seen = state.data().object().clone();
+    let done = match decided {
+        Ok(decision) => carry_out(state, decision).await,
+        Err(error) => Err(error),
+    };
+    if done.is_err() {
+        state.data().undo(&seen, &before);
+    }
+    done.map(|_| result)
 }
 
 /// Nothing was changed, on the strength of what was loaded: is that still what the store holds?
-async fn is_current(state: &State) -> Result<bool, Error> {
-    let config = &*state.config;
+async fn unmoved(state: &State) -> Result<Swap, Error> {
     let Some(origin) = state.data().origin.clone() else { return Err(Error::gone()) };
-    let current = config.engine.get(config.limits, &origin.key).await;
-    let current = current.map_err(|e| Error::store(Operation::Get, e))?.ok_or_else(Error::gone)?;
+    let current = read(state, &origin).await?;
     if current.tag == origin.tag {
-        return Ok(true);
+        return Ok(Swap::Done(Saved::Unchanged));
     }
-    rebase(state, &origin, Some(current)).await?;
-    Ok(false)
+    Ok(Swap::Conflict(Some(current)))
 }
 
-/// Steps aside for a random moment, longer each time.
-async fn back_off(attempt: u32) {
-    if attempt == 0 {
+/// Steps aside for a random moment, longer each time; the first time not at all.
+async fn back_off(conflicts: u32) {
+    if conflicts == 1 {
         return;
     }
-    let most = 1_u64 << attempt.min(5);
+    let most = 1_u64 << conflicts.min(6).saturating_sub(1);
     let pause = rand::thread_rng().gen_range(0..=most);
     tokio::time::sleep(Duration::from_millis(pause)).await;
 }
 
-fn starved() -> Error {
-    Error::store(Operation::Set, StoreError::unavailable("too many requests write this session at one time"))
+fn taken() -> Error {
+    Error::new(Kind::Id("`gen_id` gives ids that are taken".into()))
 }

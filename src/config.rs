@@ -1,13 +1,13 @@
 //! A layer's settings, checked and ready for use.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 
 use crate::{
     clock::SharedClock,
     codec::Codec,
-    cookie::{CookieOptions, NAME_VALUE_LIMIT},
+    cookie::{CookieOptions, MaxAge},
     engine::{Engine, Limits},
     hooks::Hooks,
     id::{SessionId, StoreKey},
@@ -57,7 +57,12 @@ impl Config {
     pub(crate) fn check(&self) -> Result<(), String> {
         self.cookie.check(&self.carrier.name)?;
         self.lifetime.check()?;
-        if matches!(self.cookie.max_age, crate::MaxAge::Until(_)) {
+        if self.cookie.max_age == MaxAge::For(Duration::ZERO) {
+            return Err("the cookie's `max_age` is zero, so every session would be born dead: give it a duration, or \
+                        use `MaxAge::BrowserSession`"
+                .into());
+        }
+        if matches!(self.cookie.max_age, MaxAge::Until(_)) {
             return Err("`MaxAge::Until` is for one visitor: as the layer's setting it will lie in the past some day; \
                         use `MaxAge::For` or `ttl`"
                 .into());
@@ -67,9 +72,6 @@ impl Config {
                 "the list of keys is empty: give at least one, or leave `keys` out for unsigned cookies"
                     .into(),
             );
-        }
-        if self.carrier.cookie_size(256) > NAME_VALUE_LIMIT {
-            return Err("name and value of the cookie may exceed 4096 bytes: choose a shorter name".into());
         }
         if !self.prefix.bytes().all(|b| b.is_ascii_graphic()) || self.prefix.len() > 256 {
             return Err("the store prefix must be at most 256 visible ASCII characters".into());

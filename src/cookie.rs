@@ -9,8 +9,9 @@ use crate::clock::Timestamp;
 
 /// RFC 6265bis section 5.5: a browser keeps no cookie longer.
 pub(crate) const MAX_AGE_LIMIT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
-/// RFC 6265bis section 5.6: name and value together, in bytes.
-pub(crate) const NAME_VALUE_LIMIT: usize = 4096;
+/// RFC 6265 section 6.1: a browser keeps a cookie of this many bytes, attributes included. Of those, 1024 are for
+/// the longest signed id and the attributes of bounded length.
+const NAME_PATH_DOMAIN_LIMIT: usize = 4096 - 1024;
 /// RFC 6265bis section 5.6: one attribute's value, in bytes.
 const ATTRIBUTE_LIMIT: usize = 1024;
 
@@ -168,18 +169,24 @@ impl CookieOptions {
                 "the cookie name {name:?} must be one or more letters, digits or any of !#$%&'*+-.^_`|~:"
             ));
         }
-        if name.len() > NAME_VALUE_LIMIT / 2 {
-            return Err("the cookie name must be at most 2048 characters, to leave room for the id".into());
+        let domain = self.domain.as_deref().unwrap_or_default();
+        if name.len() + self.path.len() + domain.len() > NAME_PATH_DOMAIN_LIMIT {
+            return Err(
+                "the cookie's name, path and domain must have at most 3072 bytes together: with the id, \
+                        browsers take no more than 4096"
+                    .into(),
+            );
         }
         if !self.path.starts_with('/') {
             return Err(format!("the cookie path {:?} must start with `/`", self.path));
         }
         for (what, value) in [("path", Some(&self.path)), ("domain", self.domain.as_ref())] {
             let Some(value) = value else { continue };
-            if value.len() > ATTRIBUTE_LIMIT || !value.bytes().all(|b| matches!(b, 0x20..=0x7e) && b != b';')
-            {
+            let is_text = value.bytes().all(|b| matches!(b, 0x20..=0x7e) && b != b';');
+            if value.len() > ATTRIBUTE_LIMIT || !is_text || value.ends_with(' ') {
                 return Err(format!(
-                    "the cookie {what} {value:?} must be at most 1024 printable ASCII characters without `;`"
+                    "the cookie {what} {value:?} must be at most 1024 printable ASCII characters without `;` or a \
+                     space at the end"
                 ));
             }
         }

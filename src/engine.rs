@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{
     sync::{Mutex, MutexGuard, watch},
-    time::timeout,
+    time::{timeout, timeout_at},
 };
 
 use crate::{
@@ -129,7 +129,12 @@ impl Engine {
         let Connection::Disconnected { since } = *connection.borrow() else { return Ok(()) };
         let mut connection = connection.clone();
         let back = connection.wait_for(|now| *now == Connection::Connected);
-        match tokio::time::timeout_at(since + limits.reconnect, back).await {
+        // A limit so far off that there is no such moment is none.
+        let done = match since.checked_add(limits.reconnect) {
+            Some(limit) => timeout_at(limit, back).await,
+            None => Ok(back.await),
+        };
+        match done {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(StoreError::unavailable("it has been shut down")),
             Err(_) => Err(StoreError::unavailable("it has not come back within the reconnect timeout")),

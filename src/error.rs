@@ -37,7 +37,21 @@ impl Operation {
 ///
 /// As a response it is a status with an empty body: 503 with `Retry-After` while the store is away, 409 when
 /// the session ended under the request's hands, 500 otherwise. The cause goes to the log (`tracing`, target
-/// `axum_generic_session`) and to the [`error_handler`](crate::SessionLayer::error_handler).
+/// `axum_generic_session`) and to the [`error_handler`](crate::SessionLayer::error_handler). The response has the error
+/// among its extensions, for a middleware around the layer that draws the application's own pages:
+///
+/// ```
+/// use axum::response::{IntoResponse, Response};
+/// use axum_generic_session::Error;
+///
+/// // router.layer(sessions).layer(axum::middleware::map_response(sorry))
+/// async fn sorry(response: Response) -> Response {
+///     match response.extensions().get::<Error>() {
+///         Some(error) if error.is_unavailable() => (error.status(), "Back in a minute.").into_response(),
+///         _ => response,
+///     }
+/// }
+/// ```
 ///
 /// An opaque struct: ask its predicates.
 #[derive(Clone)]
@@ -198,13 +212,15 @@ impl IntoResponse for Error {
         } else {
             tracing::debug!(operation = ?self.0.operation, error = %self, "session request refused");
         }
-        if let Some(response) = self.0.response.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return response;
-        }
-        let mut response = status.into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
+        let own = self.0.response.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut response = own.unwrap_or_else(|| {
+            let mut response = status.into_response();
+            if status == StatusCode::SERVICE_UNAVAILABLE {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            response
+        });
+        response.extensions_mut().insert(self);
         response
     }
 }

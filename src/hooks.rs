@@ -12,6 +12,7 @@ use axum::{http::request::Parts, response::Response};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    cookie::CookieOptions,
     error::{Error, Operation},
     object::{Object, read_value},
     store::BoxError,
@@ -63,11 +64,14 @@ where
 
 /// The content of a session at one moment, to look at.
 #[derive(Clone)]
-pub struct Snapshot(Object);
+pub struct Snapshot {
+    object: Object,
+    cookie: CookieOptions,
+}
 
 impl Snapshot {
-    pub(crate) fn new(object: Object) -> Self {
-        Self(object)
+    pub(crate) fn new(object: Object, cookie: CookieOptions) -> Self {
+        Self { object, cookie }
     }
 
     /// The session as `T`.
@@ -75,7 +79,7 @@ impl Snapshot {
     /// # Errors
     /// When the stored values do not fit `T`.
     pub fn get<T: SessionData>(&self) -> Result<T, Error> {
-        view::read(&self.0).map_err(|e| Error::json(&e))
+        view::read(&self.object).map_err(|e| Error::json(&e))
     }
 
     /// The value under one key; `None` if there is none.
@@ -83,26 +87,36 @@ impl Snapshot {
     /// # Errors
     /// When the value does not fit `V`.
     pub fn value<V: DeserializeOwned>(&self, key: &str) -> Result<Option<V>, Error> {
-        self.0.get(key).map(read_value).transpose().map_err(|e| Error::json(&e))
+        value(&self.object, key)
     }
+
+    /// The cookie settings of this visitor: the layer's, unless changed.
+    #[must_use]
+    pub fn cookie(&self) -> &CookieOptions {
+        &self.cookie
+    }
+}
+
+fn value<V: DeserializeOwned>(object: &Object, key: &str) -> Result<Option<V>, Error> {
+    object.get(key).map(read_value).transpose().map_err(|e| Error::json(&e))
 }
 
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Snapshot").field(&self.0).finish()
+        f.debug_tuple("Snapshot").field(&self.object).finish()
     }
 }
 
 /// A session that has been loaded, before anybody uses it: what [`valid`](crate::SessionLayer::valid) judges.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Candidate {
     parts: Arc<Parts>,
     session: Snapshot,
 }
 
 impl Candidate {
-    pub(crate) fn new(parts: Arc<Parts>, object: Object) -> Self {
-        Self { parts, session: Snapshot::new(object) }
+    pub(crate) fn new(parts: Arc<Parts>, session: Snapshot) -> Self {
+        Self { parts, session }
     }
 
     /// The head of the request.
@@ -115,6 +129,13 @@ impl Candidate {
     #[must_use]
     pub fn session(&self) -> &Snapshot {
         &self.session
+    }
+}
+
+// The head of the request holds the id, so none of the three shows it.
+impl fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Candidate").field("session", &self.session).finish_non_exhaustive()
     }
 }
 
@@ -145,7 +166,7 @@ impl Draft {
     /// # Errors
     /// When the values do not fit `T`.
     pub fn get<T: SessionData>(&self) -> Result<T, Error> {
-        Snapshot::new(self.object()).get()
+        view::read(&self.object()).map_err(|e| Error::json(&e))
     }
 
     /// The value under one key.
@@ -153,7 +174,7 @@ impl Draft {
     /// # Errors
     /// When the value does not fit `V`.
     pub fn value<V: DeserializeOwned>(&self, key: &str) -> Result<Option<V>, Error> {
-        Snapshot::new(self.object()).value(key)
+        value(&self.object(), key)
     }
 
     /// Puts a value under one key.
@@ -179,7 +200,7 @@ impl fmt::Debug for Draft {
 }
 
 /// A store operation that failed: what an [`error_handler`](crate::SessionLayer::error_handler) decides about.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Failure {
     pub(crate) parts: Arc<Parts>,
     pub(crate) operation: Operation,
@@ -203,6 +224,13 @@ impl Failure {
     #[must_use]
     pub fn error(&self) -> &Error {
         &self.error
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operation, error, .. } = self;
+        f.debug_struct("Failure").field("operation", operation).field("error", error).finish_non_exhaustive()
     }
 }
 

@@ -78,7 +78,8 @@ impl KeyRing {
             Scheme::CookieJar => {
                 let mut text = String::with_capacity(JAR_SIGNATURE + id.len());
                 key.sign(&[id], |mac| STANDARD.encode_string(mac, &mut text));
-                text.push_str(id);
+                // The reader decodes, so a `%` of the id's own goes out as what decodes to one.
+                text.push_str(&id.replace('%', "%25"));
                 text
             }
             Scheme::Express => {

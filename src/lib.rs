@@ -150,8 +150,11 @@
 //! | `testing` | | helpers for the tests of an application |
 //! | `store-contract` | | the conformance suite, for whoever writes a store |
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// Tests and examples may print and unwrap; the library may not.
-#![warn(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Tests and examples may print, unwrap and share modules; the library may not.
+#![cfg_attr(
+    not(test),
+    warn(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)
+)]
 
 // In the order of a request's way: a module uses only those above it.
 mod error;
@@ -182,6 +185,14 @@ pub use ::cookie::{Key, SameSite};
 
 #[cfg(feature = "memory-store")]
 pub use crate::store::MemoryStore;
+#[cfg(feature = "mysql-store")]
+pub use crate::store::MySqlStore;
+#[cfg(feature = "postgres-store")]
+pub use crate::store::PostgresStore;
+#[cfg(feature = "redis-store")]
+pub use crate::store::RedisStore;
+#[cfg(feature = "sqlite-store")]
+pub use crate::store::SqliteStore;
 pub use crate::{
     clock::{Clock, SystemClock, Timestamp},
     commit::Saved,
@@ -199,6 +210,10 @@ pub use crate::{
     transport::{IdTransport, Transport},
     view::SessionData,
 };
+/// The driver of [`RedisStore`], in the version that its interface takes.
+#[cfg(feature = "redis-store")]
+#[doc(no_inline)]
+pub use ::redis;
 
 #[cfg(all(doctest, feature = "memory-store"))]
 #[doc = include_str!("../README.md")]

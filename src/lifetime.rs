@@ -68,7 +68,7 @@ impl Lifetime {
         let computed = self
             .ttl_of
             .as_ref()
-            .and_then(|ttl_of| ttl_of(&Snapshot::new(session.clone())))
+            .and_then(|ttl_of| ttl_of(&Snapshot::new(session.clone(), visitor.unwrap_or(layer).clone())))
             .map(|ttl| now.saturating_add(ttl));
         let fixed = self.ttl.map(|ttl| now.saturating_add(ttl));
         let by_cookie = match max_age {
@@ -98,6 +98,8 @@ impl Lifetime {
         match self.rolling {
             Rolling::Off => false,
             Rolling::EveryRequest => true,
+            // An engine that does not tell when the session ends would else never be asked to prolong it.
+            Rolling::After(_) if end == Timestamp::MAX && fresh < end => true,
             Rolling::After(fraction) => {
                 let life = fresh.saturating_since(now).as_secs_f64();
                 let left = end.saturating_since(now).as_secs_f64();
@@ -209,5 +211,8 @@ mod tests {
         {
             assert_eq!(due(rolling(Rolling::After(fraction)), left), expected, "{fraction} {left}");
         }
+        let untold = |fresh| rolling(Rolling::After(0.5)).is_rolling_due(NOW, Timestamp::MAX, fresh);
+        assert!(untold(at(100)));
+        assert!(!untold(Timestamp::MAX));
     }
 }

@@ -51,7 +51,12 @@ impl<K> Sessions<K> {
         state.name(id.clone());
         state.flags.closed.store(true, Relaxed);
         state.load().await?;
-        Ok((!state.is_new()).then(|| Session::new(state)))
+        if state.is_new() {
+            // One that was found invalid is no session; nobody here has anything to save.
+            state.discard();
+            return Ok(None);
+        }
+        Ok(Some(Session::new(state)))
     }
 
     /// Ends the session of this id. One that is not there is no error.

@@ -124,6 +124,10 @@ impl Object {
 
     /// What leads from `self` to `other`: each key that differs, with its new text, or `None` where it is gone.
     pub(crate) fn changes_to<'a>(&'a self, other: &'a Self) -> Vec<Change<'a>> {
+        self.changes(other, MAX_DEPTH)
+    }
+
+    fn changes<'a>(&'a self, other: &'a Self, depth: u32) -> Vec<Change<'a>> {
         let mut changes = Vec::new();
         let shared = self.source.as_ptr() == other.source.as_ptr() && self.source.len() == other.source.len();
         for (i, entry) in other.entries.iter().enumerate() {
@@ -135,15 +139,16 @@ impl Object {
             };
             let same = mine.is_some_and(|mine| match (&mine.value, &entry.value) {
                 (Piece::At(a, b), Piece::At(c, d)) if shared && (a, b) == (c, d) => true,
-                (a, b) => same_value(self.bytes(a), other.bytes(b)),
+                (a, b) => same_to(depth, self.bytes(a), other.bytes(b)),
             });
             if !same {
                 changes.push((String::from_utf8_lossy(key), Some(other.bytes(&entry.value))));
             }
         }
-        for entry in &self.entries {
+        for (i, entry) in self.entries.iter().enumerate() {
             let key = self.bytes(&entry.key);
-            if !other.entries.iter().any(|e| other.bytes(&e.key) == key) {
+            let in_place = other.entries.get(i).is_some_and(|e| other.bytes(&e.key) == key);
+            if !in_place && !other.entries.iter().any(|e| other.bytes(&e.key) == key) {
                 changes.push((String::from_utf8_lossy(key), None));
             }
         }
@@ -166,18 +171,48 @@ impl fmt::Debug for Object {
     }
 }
 
-/// Whether two JSON texts mean the same value. Equal text does; text that differs is read, since the order
-/// of a map or an escape may be all that differs.
+/// How deep two values are compared by meaning; what lies deeper, by text. serde_json reads no deeper either.
+const MAX_DEPTH: u32 = 128;
+
+/// Whether two JSON texts mean the same value. Equal text does; of text that differs, the order of a map, an
+/// escape or a space may be all that differs. Numbers are compared as they are written: read as floats, two
+/// large ones would be one.
 pub(crate) fn same_value(a: &[u8], b: &[u8]) -> bool {
+    same_to(MAX_DEPTH, a, b)
+}
+
+fn same_to(depth: u32, a: &[u8], b: &[u8]) -> bool {
     if a == b {
         return true;
     }
-    let plain = |text: &[u8]| !matches!(text.first(), Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9'));
-    if plain(a) || plain(b) {
+    if depth == 0 {
         return false;
     }
-    let read = serde_json::from_slice::<serde_json::Value>;
-    matches!((read(a), read(b)), (Ok(a), Ok(b)) if a == b)
+    match (a.first(), b.first()) {
+        (Some(b'"'), Some(b'"')) => {
+            let read = read_value::<Cow<'_, str>>;
+            matches!((read(a), read(b)), (Ok(a), Ok(b)) if a == b)
+        }
+        (Some(b'['), Some(b'[')) => {
+            match (read_value::<Vec<&RawValue>>(a), read_value::<Vec<&RawValue>>(b)) {
+                (Ok(a), Ok(b)) => {
+                    a.len() == b.len()
+                        && a.iter()
+                            .zip(b)
+                            .all(|(a, b)| same_to(depth - 1, a.get().as_bytes(), b.get().as_bytes()))
+                }
+                _ => false,
+            }
+        }
+        (Some(b'{'), Some(b'{')) => {
+            let read = |text: &[u8]| Object::parse(Bytes::copy_from_slice(text));
+            match (read(a), read(b)) {
+                (Ok(a), Ok(b)) => a.changes(&b, depth - 1).is_empty(),
+                _ => false,
+            }
+        }
+        _ => false,
+    }
 }
 
 /// What came of a three-way merge.
@@ -326,10 +361,22 @@ mod tests {
 
     #[test]
     fn values_are_compared_by_meaning() {
-        for (a, b) in [("1", "1"), (r#"{"a":1,"b":2}"#, r#"{"b":2,"a":1}"#), (r#""é""#, r#""\u00e9""#)] {
+        let nested = (r#"{"a":[{"x":"\u00e9","y":null}],"b":2}"#, r#"{"b":2, "a":[ {"y":null,"x":"é"} ]}"#);
+        for (a, b) in
+            [("1", "1"), (r#"{"a":1,"b":2}"#, r#"{"b":2,"a":1}"#), (r#""é""#, r#""\u00e9""#), nested]
+        {
             assert!(same_value(a.as_bytes(), b.as_bytes()), "{a} {b}");
         }
-        for (a, b) in [("1", "2"), ("null", "0"), ("[1,2]", "[2,1]"), (r#""plumless""#, r#""buckeroo""#)] {
+        // The last two are one number as floats; the two words have one CRC-32.
+        for (a, b) in [
+            ("1", "2"),
+            ("null", "0"),
+            ("[1,2]", "[2,1]"),
+            ("[1]", "[1,1]"),
+            (r#""plumless""#, r#""buckeroo""#),
+            ("18446744073709551617", "18446744073709551616"),
+            (r#"{"n":[18446744073709551617]}"#, r#"{"n":[18446744073709551616]}"#),
+        ] {
             assert!(!same_value(a.as_bytes(), b.as_bytes()), "{a} {b}");
         }
     }
@@ -345,6 +392,13 @@ mod tests {
         mine.remove("c");
         mine.put("b", br#"{"y":2,"x":1}"#);
         assert!(base.same(&mine));
+    }
+
+    #[test]
+    fn depth_does_not_overflow_the_stack() {
+        let deep = |end: &str| format!("{}{end}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(same_value(deep("1").as_bytes(), deep("1").as_bytes()));
+        assert!(!same_value(deep("1").as_bytes(), deep(" 1").as_bytes()));
     }
 
     #[test]

@@ -120,6 +120,7 @@ fn open<K: 'static, B>(config: &Arc<Config>, mut request: Request<B>) -> (Reques
         }
         let state = state.clone();
         state.capture(request.headers(), request.extensions());
+        state.flags.eager.store(true, Relaxed);
         return (request, Opened::Eager { state, ours: false });
     }
     if config.cookie.path != "/" {
@@ -144,6 +145,7 @@ fn open<K: 'static, B>(config: &Arc<Config>, mut request: Request<B>) -> (Reques
         return (request, Opened::Deferred(state));
     }
     state.capture(request.headers(), request.extensions());
+    state.flags.eager.store(true, Relaxed);
     (request, Opened::Eager { state, ours: true })
 }
 
@@ -195,7 +197,7 @@ where
                 StepProj::Handling { future } => {
                     let response = ready!(future.poll(cx))?.into_response();
                     let Some(state) = this.state.take() else { return Poll::Ready(Ok(response)) };
-                    if state.config.defer && !state.is_used() && !state.flags.force_save.load(Relaxed) {
+                    if !state.is_asked_for() {
                         state.flags.closed.store(true, Relaxed);
                         return Poll::Ready(Ok(response));
                     }
@@ -216,35 +218,37 @@ impl<S: Service<R>, R> fmt::Debug for SessionFuture<S, R> {
 /// The finalizer: commits, and tells the client what it must know.
 async fn close(state: Arc<State>, response: Response) -> Response {
     let result = if (state.config.commit_on)(response.status()) {
-        let result = detached(Box::pin(commit(state.clone()))).await.map(|_| ());
-        match result {
-            Err(error) => match error.operation() {
-                Some(operation) if operation != Operation::Get => {
-                    state.or_degraded(operation, Err(error)).await
-                }
-                _ => Err(error),
-            },
-            done => done,
+        match detached(Box::pin(commit(state.clone()))).await {
+            Ok(_) => Ok(()),
+            Err(error) => fail(&state, error).await,
         }
     } else {
+        // A save that is still under way ends first, so that its cookie is sent.
+        let _one_at_a_time = state.committing.lock().await;
         state.discard();
         Ok(())
     };
-    if result.is_err() {
-        state.discard();
-    }
     state.flags.closed.store(true, Relaxed);
     let mut response = match result {
         Ok(()) => response,
-        // The session has ended: no cookie at all, neither one that revives it nor one that removes a newer.
-        Err(error) if error.is_gone() => {
-            state.data().owed = None;
-            error.into_response()
-        }
         Err(error) => error.into_response(),
     };
     tell(&state, response.headers_mut());
     response
+}
+
+/// Nothing was saved: `Ok` if the handler's own answer goes out all the same.
+async fn fail(state: &State, error: Error) -> Result<(), Error> {
+    state.discard();
+    if error.is_gone() {
+        // No cookie at all, neither one that revives the session nor one that removes a newer.
+        state.data().owed = None;
+    }
+    match error.operation() {
+        // Where the load or the touch failed, the handler of errors has been asked.
+        None | Some(Operation::Get | Operation::Touch) => Err(error),
+        Some(operation) => state.or_degraded(operation, Err(error)).await,
+    }
 }
 
 fn tell(state: &State, headers: &mut HeaderMap) {
@@ -292,11 +296,14 @@ fn make_private(headers: &mut HeaderMap) {
     let mut kept = vec!["private"];
     let all: Vec<_> = headers.get_all(CACHE_CONTROL).iter().filter_map(|v| v.to_str().ok()).collect();
     for directive in all.iter().flat_map(|v| v.split(',')).map(str::trim).filter(|d| !d.is_empty()) {
-        let name = directive.split('=').next().unwrap_or(directive).to_ascii_lowercase();
-        match name.as_str() {
-            "no-store" | "private" => return,
-            "public" | "s-maxage" => {}
-            _ => kept.push(directive),
+        let name = directive.split('=').next().unwrap_or(directive);
+        let is = |word: &str| name.eq_ignore_ascii_case(word);
+        // `private="x-field"` is a promise about one field only.
+        if directive == name && (is("no-store") || is("private")) {
+            return;
+        }
+        if !is("public") && !is("s-maxage") {
+            kept.push(directive);
         }
     }
     if let Ok(value) = HeaderValue::from_str(&kept.join(", ")) {

@@ -122,7 +122,7 @@ impl<T: SessionData, K> Session<T, K> {
     /// As [`update`](Self::update) and [`save`](Self::save).
     pub async fn transact<R>(&self, mut change: impl FnMut(&mut T) -> R + Send) -> Result<R, Error> {
         self.state.load().await?;
-        self.must_be_savable()?;
+        self.must_be_savable(true)?;
         commit::transact(&self.state, |data| edit(data, &mut change)).await
     }
 
@@ -181,7 +181,8 @@ impl<T: SessionData, K> Session<T, K> {
     /// saved); when it is too large.
     pub async fn save(&self) -> Result<Saved, Error> {
         self.state.load().await?;
-        self.must_be_savable()?;
+        let has_content = !self.state.data().object().is_empty();
+        self.must_be_savable(has_content)?;
         detached(Box::pin(commit(self.state.clone()))).await
     }
 
@@ -252,7 +253,8 @@ impl<T: SessionData, K> Session<T, K> {
         Ok(())
     }
 
-    /// Saves at the end of the request whether or not anything was changed (the originals' `sessionSave = true`).
+    /// Saves the session that the request uses whether or not anything was changed (the originals'
+    /// `sessionSave = true`).
     pub fn force_save(&self) {
         self.state.flags.force_save.store(true, Relaxed);
         self.state.flags.prevent_save.store(false, Relaxed);
@@ -265,6 +267,13 @@ impl<T: SessionData, K> Session<T, K> {
         self.state.flags.force_save.store(false, Relaxed);
     }
 
+    /// Takes [`force_save`](Self::force_save) and [`prevent_save`](Self::prevent_save) back: what has been changed
+    /// is saved (the originals' `sessionSave = null`).
+    pub fn auto_save(&self) {
+        self.state.flags.force_save.store(false, Relaxed);
+        self.state.flags.prevent_save.store(false, Relaxed);
+    }
+
     /// The same session as another type. Both see each other's changes.
     #[must_use]
     pub fn view<U: SessionData>(&self) -> Session<U, K> {
@@ -275,11 +284,12 @@ impl<T: SessionData, K> Session<T, K> {
         if self.state.is_closed() { Err(Error::new(Kind::Closed(why))) } else { Ok(()) }
     }
 
-    fn must_be_savable(&self) -> Result<(), Error> {
+    fn must_be_savable(&self, has_content: bool) -> Result<(), Error> {
         if self.state.flags.degraded.load(Relaxed) {
             return Err(Error::data("was not loaded, so there is nothing to save it to"));
         }
-        if self.state.is_new() && !self.state.intent_is(Ending::Destroyed) {
+        // A logout needs no response; what has been written after it does.
+        if self.state.is_new() && (has_content || !self.state.intent_is(Ending::Destroyed)) {
             self.must_have_a_response("a new session's id cannot reach the client")?;
         }
         Ok(())

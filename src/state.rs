@@ -19,7 +19,7 @@ use crate::{
     config::Config,
     cookie::{CookieLife, CookieOptions},
     error::{Error, Kind, Operation},
-    hooks::{Candidate, Failure, Verdict},
+    hooks::{Candidate, Failure, Snapshot, Verdict},
     id::{SessionId, StoreKey},
     lifetime::Life,
     object::{Object, merge},
@@ -73,6 +73,8 @@ struct Brought {
 pub(crate) struct Flags {
     /// The handler asked for something.
     pub(crate) used: AtomicBool,
+    /// A layer has loaded the session before the handler ran.
+    pub(crate) eager: AtomicBool,
     pub(crate) force_save: AtomicBool,
     pub(crate) prevent_save: AtomicBool,
     /// The response is on its way.
@@ -81,7 +83,7 @@ pub(crate) struct Flags {
     pub(crate) degraded: AtomicBool,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Intent {
     pub(crate) ending: Ending,
     /// Counts the endings, so that data of before one are dropped when they are next looked at.
@@ -125,6 +127,10 @@ pub(crate) struct Data {
     pub(crate) edits: Edits,
     /// Counts the edits, so that a commit sees those that came while it waited for the store.
     pub(crate) edition: u64,
+    /// The edition that last replaced the whole session.
+    pub(crate) replaced_in: u64,
+    /// The session that the request brought and that could not be loaded.
+    pub(crate) unread: Option<StoreKey>,
     /// Drawn for a session that is not stored yet.
     pub(crate) new_id: Option<SessionId>,
     pub(crate) owed: Option<Owed>,
@@ -174,13 +180,12 @@ impl Data {
         self.edits.object = Some(object);
         self.edits.replaced = true;
         self.edition += 1;
+        self.replaced_in = self.edition;
     }
 
-    /// Goes back to earlier edits, and keeps those that came after `seen`.
-    pub(crate) fn undo(&mut self, seen: &Object, edits: Edits) {
-        let before = edits.object.clone().unwrap_or_else(|| self.base.object.clone());
-        let later = merge(seen, self.object(), &before).object;
-        self.edits = Edits { object: Some(later), ..edits };
+    /// Goes back to an earlier object, and keeps what has been changed since `seen`.
+    pub(crate) fn undo(&mut self, seen: &Object, before: &Object) {
+        self.edits.object = Some(merge(seen, self.object(), before).object);
         self.edition += 1;
     }
 
@@ -192,9 +197,9 @@ impl Data {
             principal: Some(None),
             replaced: true,
         };
-        self.base.created = None;
         self.new_id = None;
         self.edition += 1;
+        self.replaced_in = self.edition;
         self.epoch = epoch;
     }
 }
@@ -244,16 +249,27 @@ impl State {
 
     /// The data as they are after the intents so far.
     pub(crate) fn data(&self) -> MutexGuard<'_, Data> {
+        self.data_and_intent().0
+    }
+
+    /// The same, and the intents that they stand after.
+    pub(crate) fn data_and_intent(&self) -> (MutexGuard<'_, Data>, Intent) {
         let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
-        let epoch = self.intent().epoch;
-        if data.epoch != epoch {
-            data.start_anew(epoch);
+        let intent = self.intent();
+        if data.epoch != intent.epoch {
+            data.start_anew(intent.epoch);
         }
-        data
+        (data, intent)
     }
 
     pub(crate) fn is_used(&self) -> bool {
         self.flags.used.load(Relaxed)
+    }
+
+    /// Whether there may be anything to do at the end of the request.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        let Flags { used, eager, force_save, .. } = &self.flags;
+        [used, eager, force_save].iter().any(|flag| flag.load(Relaxed))
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -282,13 +298,18 @@ impl State {
 
     /// Drops what has been changed and intended: the response's status says that none of it counts.
     pub(crate) fn discard(&self) {
-        self.settle();
-        self.data().edits = Edits::default();
+        self.lock_intent().ending = Ending::None;
+        let mut data = self.data();
+        data.edits = Edits::default();
+        data.new_id = None;
     }
 
-    /// The intent has been carried out.
-    pub(crate) fn settle(&self) {
-        self.lock_intent().ending = Ending::None;
+    /// The intent has been carried out; one that has come since stands.
+    pub(crate) fn settle(&self, done: Intent) {
+        let mut intent = self.lock_intent();
+        if *intent == done {
+            intent.ending = Ending::None;
+        }
     }
 
     /// Loads the session, once, however many ask and whenever.
@@ -369,7 +390,11 @@ impl State {
             self.refuse();
             return Ok(());
         }
-        self.or_degraded(Operation::Get, Err(Error::store(Operation::Get, why))).await
+        self.or_degraded(Operation::Get, Err(Error::store(Operation::Get, why))).await?;
+        let mut data = self.data();
+        data.way = way;
+        data.unread = Some(key);
+        Ok(())
     }
 
     /// What was loaded is not to be used: it stays in the store only until the end of this request.
@@ -388,7 +413,8 @@ impl State {
             return Ok(false);
         }
         let Some(hook) = &config.hooks.valid else { return Ok(true) };
-        hook(Candidate::new(self.parts(), content.object.clone()))
+        let cookie = content.cookie.as_deref().unwrap_or(&config.cookie).clone();
+        hook(Candidate::new(self.parts(), Snapshot::new(content.object.clone(), cookie)))
             .await
             .map_err(|source| Error::new(Kind::Hook { hook: "valid", source }))
     }
@@ -400,11 +426,14 @@ impl State {
         result: Result<(), Error>,
     ) -> Result<(), Error> {
         let Err(error) = result else { return Ok(()) };
-        let verdict = match &self.config.hooks.error_handler {
-            Some(hook) => hook(Failure { parts: self.parts(), operation, error: error.clone() }).await,
+        let verdict = match (&self.config.hooks.error_handler, &self.parts) {
+            (Some(hook), Some(parts)) => {
+                hook(Failure { parts: parts.clone(), operation, error: error.clone() }).await
+            }
             // A life that was not extended is no reason to withhold the answer.
-            None if operation == Operation::Touch => Verdict::Continue,
-            None => Verdict::Fail,
+            _ if operation == Operation::Touch => Verdict::Continue,
+            // Outside of a request there is none that could go on.
+            _ => Verdict::Fail,
         };
         match verdict {
             Verdict::Fail => Err(error),
@@ -450,18 +479,19 @@ impl State {
     }
 
     /// The facts for the finalizer, and the life that the session would have if it were saved now.
-    pub(crate) fn facts(&self, data: &Data, now: Timestamp) -> (Facts, Life) {
+    pub(crate) fn facts(&self, data: &Data, intent: Intent, now: Timestamp) -> (Facts, Life) {
         let config = &*self.config;
-        let created = data.base.created.unwrap_or(now);
+        let goes_on = matches!(intent.ending, Ending::None | Ending::Renewed);
+        let created = data.base.created.filter(|_| goes_on).unwrap_or(now);
         let life = config.lifetime.of(now, created, data.object(), &config.cookie, data.cookie());
         let origin = data.origin.as_ref();
         let ended = life.store <= now || matches!(life.cookie, CookieLife::Until(end) if end <= now);
         let facts = Facts {
-            used: self.is_used() || !config.defer,
-            prevent_save: self.flags.prevent_save.load(Relaxed) || self.flags.degraded.load(Relaxed),
+            used: self.is_used() || self.flags.eager.load(Relaxed),
+            prevent_save: self.flags.prevent_save.load(Relaxed),
             force_save: self.flags.force_save.load(Relaxed),
             known: origin.is_some(),
-            ending: self.intent().ending,
+            ending: intent.ending,
             empty: data.object().is_empty() && data.principal().is_none(),
             changed: data.is_changed(),
             allow_empty: config.allow_empty,

@@ -280,12 +280,6 @@ impl Carrier {
             }
         }
     }
-
-    /// How many bytes name and value of the cookie take with an id of this length.
-    pub(crate) fn cookie_size(&self, id: usize) -> usize {
-        let sample = "a".repeat(id);
-        self.name.len() + self.keys.as_ref().map_or(id, |keys| keys.seal(&sample).len())
-    }
 }
 
 const SESSION_HEADER: HeaderName = HeaderName::from_static("x-session-id");
@@ -341,13 +335,16 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     // An id is made of cookie octets, all of which a header may carry.
-    if let Ok(value) = HeaderValue::from_str(value) {
+    if let Ok(mut value) = HeaderValue::from_str(value) {
+        value.set_sensitive(true);
         headers.insert(name, value);
     }
 }
 
 fn append_cookie(headers: &mut HeaderMap, name: &str, text: String, overwrite: bool) {
-    let Ok(value) = HeaderValue::try_from(text) else { return };
+    let Ok(mut value) = HeaderValue::try_from(text) else { return };
+    // Not printed by whoever logs the response, and in HTTP/2 in no table that requests share.
+    value.set_sensitive(true);
     if overwrite && headers.get_all(SET_COOKIE).iter().any(|v| is_cookie_named(v, name)) {
         let others: Vec<_> =
             headers.get_all(SET_COOKIE).iter().filter(|v| !is_cookie_named(v, name)).cloned().collect();

@@ -7,8 +7,8 @@ pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// The engine could not do what was asked of it.
 ///
-/// An opaque struct: match on [`kind`](Self::kind); the driver's own error is the
-/// [`source`](StdError::source) and appears in logs, never in a response.
+/// An opaque struct: match on [`kind`](Self::kind); the driver's own error is the [`cause`](Self::cause) and
+/// appears in logs, never in a response.
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
@@ -82,8 +82,9 @@ impl StoreError {
         self.kind
     }
 
-    /// What the driver said.
-    pub(crate) fn cause(&self) -> &(dyn StdError + Send + Sync + 'static) {
+    /// What the driver said, to be downcast by whoever knows the driver.
+    #[must_use]
+    pub fn cause(&self) -> &(dyn StdError + Send + Sync + 'static) {
         &*self.source
     }
 

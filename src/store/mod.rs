@@ -32,7 +32,7 @@ mod error;
 #[cfg(feature = "memory-store")]
 mod memory;
 #[cfg(feature = "redis-store")]
-pub mod redis;
+mod redis;
 #[cfg(feature = "mysql-store")]
 mod mysql;
 #[cfg(feature = "postgres-store")]
@@ -58,6 +58,8 @@ pub use self::memory::MemoryStore;
 pub use self::mysql::MySqlStore;
 #[cfg(feature = "postgres-store")]
 pub use self::postgres::PostgresStore;
+#[cfg(feature = "redis-store")]
+pub use self::redis::{RedisStore, RedisStoreBuilder};
 #[cfg(any(feature = "postgres-store", feature = "mysql-store"))]
 pub use self::sql::sweeper::Sweeper;
 #[cfg(feature = "sqlite-store")]

@@ -383,6 +383,8 @@ fn verdict(error: &dyn DatabaseError) -> Verdict {
     Verdict::Kind(match error.number() {
         // Record changed since the last read (MariaDB's snapshot isolation), lock wait timeout, deadlock.
         1020 | 1205 | 1213 => return Verdict::Contended,
+        // No such table, no such column.
+        1146 | 1054 => return Verdict::NoTable,
         // read_only, a read-only transaction, innodb_read_only.
         1290 | 1792 | 1836 | 1874 => StoreErrorKind::ReadOnly,
         1021 | 1114 => StoreErrorKind::Full,
@@ -390,8 +392,8 @@ fn verdict(error: &dyn DatabaseError) -> Verdict {
         1153 | 1406 => StoreErrorKind::TooLarge,
         // The database, the user, the table, a column, a command.
         1044 | 1045 | 1142 | 1143 | 1227 | 1370 | 1698 => StoreErrorKind::Denied,
-        // No such database, column, table; a wrong type; SQL that the server does not know.
-        1049 | 1054 | 1064 | 1146 | 1305 | 1364 | 1366 => StoreErrorKind::Misconfigured,
+        // No such database; SQL or a function that the server does not know; a column or a type that is not ours.
+        1049 | 1064 | 1305 | 1364 | 1366 => StoreErrorKind::Misconfigured,
         // Too many connections; a query that was ended by hand, or by max_statement_time.
         1040 | 1203 | 1226 | 1317 | 1969 | 3024 => StoreErrorKind::Unavailable(Applied::No),
         _ => return Verdict::Lost,

@@ -340,6 +340,8 @@ fn verdict(error: &dyn DatabaseError) -> Verdict {
     Verdict::Kind(match &*code {
         // Serialization failure, deadlock, lock_timeout.
         "40001" | "40P01" | "55P03" => return Verdict::Contended,
+        // No such table, column, schema; an operator that the column's type does not have.
+        "42P01" | "42703" | "3F000" | "42883" => return Verdict::NoTable,
         "25006" => StoreErrorKind::ReadOnly,
         "53100" => StoreErrorKind::Full,
         "XX001" | "XX002" => StoreErrorKind::Corrupt,
@@ -350,7 +352,7 @@ fn verdict(error: &dyn DatabaseError) -> Verdict {
             "53" => StoreErrorKind::Unavailable(Applied::No),
             "54" => StoreErrorKind::TooLarge,
             "28" => StoreErrorKind::Denied,
-            // No such database, schema, table, column or type; a constraint that is not ours.
+            // No such database or type; a constraint or a setting that is not ours.
             "0A" | "22" | "23" | "3D" | "3F" | "42" => StoreErrorKind::Misconfigured,
             _ => return Verdict::Lost,
         },

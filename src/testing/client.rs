@@ -82,7 +82,6 @@ impl Client {
     /// # Panics
     /// When the request cannot be built or the answer's body cannot be read: this is for tests.
     pub async fn send(&mut self, request: Result<Request<Body>, axum::http::Error>) -> Answer {
-        #[allow(clippy::expect_used, reason = "for tests, and documented")]
         let mut request = request.expect("a request");
         let path = request.uri().path().to_owned();
         if let Some(cookies) = self.cookie_header(&path).and_then(|text| text.parse().ok()) {
@@ -91,7 +90,6 @@ impl Client {
         let method = request.method().clone();
         let Ok(response) = self.app.clone().oneshot(request).await;
         let (parts, body) = response.into_parts();
-        #[allow(clippy::expect_used, reason = "for tests, and documented")]
         let body = to_bytes(body, usize::MAX).await.expect("a body");
         self.keep(&parts.headers, &path);
         Answer { method, path, status: parts.status, headers: parts.headers, body }

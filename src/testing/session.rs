@@ -38,7 +38,6 @@ use crate::{
 /// # Panics
 /// When `data` is not written as a JSON object: this is for tests.
 #[must_use]
-#[allow(clippy::expect_used, reason = "for tests, and documented")]
 pub fn session<T: SessionData>(data: T) -> Session<T, Main> {
     let layer = SessionLayer::new(Nowhere);
     let config = layer.ready().expect("the defaults are sound");

@@ -14,7 +14,7 @@ use axum::{
 };
 use axum_generic_session::{
     Error, MaxAge, Session, SessionLayer, Timestamp,
-    store::redis::RedisStore,
+    RedisStore,
     testing::{Answer, Client},
 };
 use serde_json::{Map, Value, json};

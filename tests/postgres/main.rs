@@ -1,22 +1,59 @@
 //! Sessions in PostgreSQL: the contract, the traps, the faults.
 #![cfg(all(feature = "postgres-store", feature = "store-contract"))]
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
+mod doubt;
+mod faults;
+#[path = "../kit/mod.rs"]
+mod kit;
+#[path = "../kit/doubt.rs"]
+mod lost;
+mod migrate;
+mod outages;
 #[path = "../servers/mod.rs"]
 mod servers;
+mod sweeps;
+mod traps;
+
+use std::time::Duration;
 
 use axum_generic_session::store::{PostgresStore, contract::Contract};
 use servers::postgres::Postgres;
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 
-async fn pool(url: &str) -> PgPool {
-    PgPoolOptions::new().max_connections(8).connect(url).await.expect("a connection")
+/// A pool whose sessions have these settings.
+async fn pool(port: u16, settings: &[(&str, &str)]) -> PgPool {
+    lazy_pool(port, settings, 8)
+}
+
+/// As [`pool`], with at most this many connections.
+fn lazy_pool(port: u16, settings: &[(&str, &str)], connections: u32) -> PgPool {
+    let options = PgConnectOptions::new()
+        .host("127.0.0.1")
+        .port(port)
+        .username("postgres")
+        .database("postgres")
+        // Where these are sent, a space ends a value unless it is escaped.
+        .options(settings.iter().map(|(name, value)| (*name, value.replace(' ', "\\ "))));
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .test_before_acquire(false)
+        .acquire_timeout(Duration::from_secs(20))
+        .connect_lazy_with(options)
 }
 
 /// A store in a schema of the test's own.
-async fn store(server: &Postgres, schema: &str) -> PostgresStore {
-    let store = PostgresStore::new(pool(&server.url()).await).schema(schema).unwrap();
+async fn store_with(port: u16, schema: &str, settings: &[(&str, &str)]) -> PostgresStore {
+    let store = PostgresStore::new(pool(port, settings).await).schema(schema).unwrap();
     store.migrate().await.unwrap();
     store
+}
+
+async fn store(server: &Postgres, schema: &str) -> PostgresStore {
+    store_with(server.port(), schema, &[]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,4 +61,21 @@ async fn keeps_the_contract() {
     let server = Postgres::shared();
     let report = Contract::new(|| store(&server, "contract")).run().await;
     assert_eq!(report.left_out(), ["to the millisecond"], "{report}");
+}
+
+/// The trap: the database's default isolation may be one at which an update that has waited fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn keeps_the_contract_where_transactions_are_serializable() {
+    let server = Postgres::shared();
+    let settings = [("default_transaction_isolation", "serializable"), ("TimeZone", "Asia/Tokyo")];
+    let open = || store_with(server.port(), "serializable", &settings);
+    Contract::new(open).rounds(15).run().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keeps_the_contract_where_reads_are_repeatable() {
+    let server = Postgres::shared();
+    let settings = [("default_transaction_isolation", "repeatable read"), ("TimeZone", "America/New_York")];
+    let open = || store_with(server.port(), "repeatable", &settings);
+    Contract::new(open).rounds(15).run().await;
 }

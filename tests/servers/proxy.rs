@@ -21,7 +21,7 @@ pub struct Proxy {
 }
 
 struct Shared {
-    server: SocketAddr,
+    server: Mutex<SocketAddr>,
     orders: Mutex<Orders>,
     /// Connections from before the last change are reset.
     epoch: watch::Sender<u64>,
@@ -58,7 +58,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("its address").port();
         let shared = Arc::new(Shared {
-            server: ([127, 0, 0, 1], server).into(),
+            server: Mutex::new(([127, 0, 0, 1], server).into()),
             orders: Mutex::default(),
             epoch: watch::Sender::new(0),
             hole: watch::Sender::new(false),
@@ -69,6 +69,11 @@ impl Proxy {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// New connections go there; the old ones stay where they are. A name that has moved.
+    pub fn lead_to(&self, server: u16) {
+        self.shared.server.lock().expect("no panic holds it").set_port(server);
     }
 
     /// Holds each piece back for so long, in both directions.
@@ -160,7 +165,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             let socket = TcpSocket::new_v4().expect("a socket");
-            let Ok(server) = socket.connect(shared.server).await else { return kill(&client) };
+            let address = *shared.server.lock().expect("no panic holds it");
+            let Ok(server) = socket.connect(address).await else { return kill(&client) };
             client.set_nodelay(true).ok();
             server.set_nodelay(true).ok();
             kill_on_close(&client);

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum_generic_session::store::redis::redis::{self, Connection, FromRedisValue, RedisResult, Value, cmd};
+use axum_generic_session::redis::{self, Connection, FromRedisValue, RedisResult, Value, cmd};
 
 use super::{Server, free_port};
 

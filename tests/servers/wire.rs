@@ -1,9 +1,6 @@
 //! The wire between a client and a server on loopback, and what can happen to it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -17,9 +14,10 @@ use tokio::{
 pub enum Fate {
     /// They pass.
     Pass,
-    /// The next request passes; when the answer comes the connection is cut instead.
+    /// What the server says next is not delivered, and its connection is cut: the answer to a request that
+    /// has been carried out.
     CutReply,
-    /// The next request is not delivered, the connection is cut.
+    /// What the client says next is not delivered, and its connection is cut.
     CutRequest,
     /// Nothing is delivered and nothing is closed, as by a firewall that forgets.
     Vanish,
@@ -27,11 +25,18 @@ pub enum Fate {
     Refuse,
 }
 
-/// A TCP proxy before a server. Its connections end with it.
+#[derive(Clone, Copy)]
+struct State {
+    now: Fate,
+    /// What comes after a cut.
+    then: Fate,
+    cuts: usize,
+}
+
+/// A TCP proxy before a server.
 pub struct Wire {
     pub port: u16,
-    fate: Arc<watch::Sender<Fate>>,
-    cuts: Arc<AtomicUsize>,
+    state: Arc<watch::Sender<State>>,
     accepting: AbortHandle,
 }
 
@@ -40,27 +45,35 @@ impl Wire {
     pub async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let own = listener.local_addr().expect("its address").port();
-        let fate = Arc::new(watch::Sender::new(Fate::Pass));
-        let cuts = Arc::new(AtomicUsize::new(0));
-        let line = Line { fate: Arc::clone(&fate), cuts: Arc::clone(&cuts) };
+        let state = Arc::new(watch::Sender::new(State { now: Fate::Pass, then: Fate::Pass, cuts: 0 }));
+        let line = Line(Arc::clone(&state));
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if *line.fate.borrow() == Fate::Refuse {
-                    continue;
+                if line.0.borrow().now != Fate::Refuse {
+                    tokio::spawn(line.clone().carry(client, port));
                 }
-                tokio::spawn(line.clone().carry(client, port));
             }
         });
-        Self { port: own, fate, cuts, accepting: accepting.abort_handle() }
+        Self { port: own, state, accepting: accepting.abort_handle() }
     }
 
     pub fn set(&self, fate: Fate) {
-        self.fate.send_replace(fate);
+        self.once(fate, Fate::Pass);
     }
 
-    /// How many connections have been cut. A cut happens once; then bytes pass again.
+    /// One cut, and then another fate until the next call.
+    pub fn once(&self, cut: Fate, then: Fate) {
+        self.state.send_modify(|state| (state.now, state.then) = (cut, then));
+    }
+
+    /// How many connections have been cut.
     pub fn cuts(&self) -> usize {
-        self.cuts.load(Ordering::SeqCst)
+        self.state.borrow().cuts
+    }
+
+    /// Comes back when that many connections have been cut in all.
+    pub async fn cut(&self, count: usize) {
+        self.state.subscribe().wait_for(|state| state.cuts >= count).await.expect("the wire");
     }
 }
 
@@ -71,10 +84,7 @@ impl Drop for Wire {
 }
 
 #[derive(Clone)]
-struct Line {
-    fate: Arc<watch::Sender<Fate>>,
-    cuts: Arc<AtomicUsize>,
-}
+struct Line(Arc<watch::Sender<State>>);
 
 impl Line {
     async fn carry(self, client: TcpStream, port: u16) {
@@ -92,24 +102,21 @@ impl Line {
 
     async fn copy(&self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, cut: Fate) {
         let mut bytes = vec![0; 65_536];
+        let mut watch = self.0.subscribe();
         loop {
             let Ok(count @ 1..) = from.read(&mut bytes).await else { return };
             let mut hit = false;
-            self.fate.send_if_modified(|fate| {
-                hit = *fate == cut;
+            self.0.send_if_modified(|state| {
+                hit = state.now == cut;
                 if hit {
-                    *fate = Fate::Pass;
+                    (state.now, state.cuts) = (state.then, state.cuts + 1);
                 }
                 hit
             });
-            if hit {
-                self.cuts.fetch_add(1, Ordering::SeqCst);
+            if hit || watch.wait_for(|state| state.now != Fate::Vanish).await.is_err() {
                 return;
             }
-            let mut fate = self.fate.subscribe();
-            if fate.wait_for(|fate| *fate != Fate::Vanish).await.is_err()
-                || to.write_all(&bytes[..count]).await.is_err()
-            {
+            if to.write_all(&bytes[..count]).await.is_err() {
                 return;
             }
         }

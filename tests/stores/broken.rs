@@ -34,6 +34,7 @@ enum Break {
     ExpiresLate,
     KeepsTheFirstExpiry,
     EndsIn2038,
+    CountsSeconds,
     GivesThePastASecond,
     TouchShortens,
     TouchRevives,
@@ -57,6 +58,11 @@ enum Break {
     TouchWritesDataBack,
     WritesInPieces,
     SaysItIsAway,
+}
+
+/// Rounded up, as an engine does that counts seconds.
+fn whole_seconds(moment: Timestamp) -> Timestamp {
+    Timestamp::from_millis(moment.as_millis().div_ceil(1000) * 1000)
 }
 
 type Map = HashMap<String, Record>;
@@ -148,6 +154,7 @@ impl OneMap {
             Break::EndsIn2038 => {
                 record.expires_at = record.expires_at.min(Timestamp::from_millis(i32::MAX as u64 * 1000));
             }
+            Break::CountsSeconds => record.expires_at = whole_seconds(record.expires_at),
             Break::GivesThePastASecond => {
                 let second = self.clock.now().saturating_add(Duration::from_secs(1));
                 record.expires_at = record.expires_at.max(second);
@@ -225,6 +232,7 @@ impl Store for OneMap {
             return Ok(false);
         };
         match self.how {
+            Break::CountsSeconds => record.expires_at = record.expires_at.max(whole_seconds(expires_at)),
             Break::TouchShortens => record.expires_at = expires_at,
             Break::TouchDoesNothing => {}
             Break::TouchChangesTheTag => {
@@ -313,6 +321,25 @@ async fn report_on(how: Break) -> Report {
 async fn a_plain_map_with_the_provided_rotation_keeps_the_contract() {
     let report = report_on(Break::Nothing).await;
     assert!(report.failed().is_empty() && report.left_out().is_empty(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_counts_seconds_may_say_so() {
+    let clock = ManualClock::new();
+    clock.advance(Duration::from_millis(300));
+    let store = OneMap::new(&clock, Break::CountsSeconds);
+    let contract = Contract::new(|| async { store.open() }).clock(clock.clone()).rounds(5);
+    let report = contract.resolution(Duration::from_secs(1)).run().await;
+    assert_eq!(report.left_out(), ["to the millisecond"], "{report}");
+    assert!(
+        Contract::new(|| async { store.open() })
+            .clock(clock)
+            .rounds(5)
+            .check()
+            .await
+            .failed()
+            .contains(&"expired")
+    );
 }
 
 /// One test for each way to break the contract: the suite names the check that finds it.

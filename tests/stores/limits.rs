@@ -225,3 +225,32 @@ async fn a_stored_record_does_not_hold_on_to_the_callers_buffer() {
     let again = store.get(&key).await.unwrap().unwrap();
     assert_eq!(found.data.as_ptr(), again.data.as_ptr(), "reads share the bytes");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rotations_that_cross_each_other_do_not_wait_for_each_other() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::new().clock(clock.clone());
+    let keys: Vec<_> = (0..8).map(|_| key()).collect();
+    let mut tasks = Vec::new();
+    for task in 0..8 {
+        let (store, keys, clock) = (store.clone(), keys.clone(), clock.clone());
+        tasks.push(tokio::spawn(async move {
+            for step in 0..4_000 {
+                let (old, new) = (&keys[(task + step) % 8], &keys[(task * 3 + step * 5) % 8]);
+                let record = record(&clock, step % 40);
+                match step % 5 {
+                    0 => drop(store.set(old, &record, When::Absent).await.unwrap()),
+                    1 => store.destroy(new).await.unwrap(),
+                    _ => drop(store.rotate(old, When::Present, new, &record).await.unwrap()),
+                }
+            }
+        }));
+    }
+    for task in tasks {
+        tokio::time::timeout(Duration::from_secs(60), task).await.expect("no deadlock").unwrap();
+    }
+    for key in &keys {
+        store.destroy(key).await.unwrap();
+    }
+    assert_eq!((store.len(), store.bytes()), (0, 0));
+}

@@ -1,6 +1,7 @@
 //! The stores that need no server: the conformance suite over them, over stores that break it (which it must
 //! find), and what they promise beyond it.
 #![cfg(all(feature = "store-contract", feature = "memory-store"))]
+#![allow(clippy::unwrap_used, reason = "an unwrap that fails is a test that fails")]
 
 mod broken;
 mod limits;

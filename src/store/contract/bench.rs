@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use axum::body::Bytes;
 
-use super::report::{Broken, Verdict, ensure};
+use super::{
+    MILLISECOND,
+    report::{Broken, Verdict, ensure},
+};
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
     id::{SessionId, StoreKey},
@@ -63,9 +66,13 @@ impl<S: Store> Bench<S> {
     /// Lets time pass until a record that expires at `moment` is certainly gone.
     pub(super) async fn outlast(&self, moment: Timestamp) {
         match &self.clock {
-            Some(clock) => clock.set(clock.now().max(moment)),
+            Some(clock) => {
+                let end = moment.saturating_add(self.resolution.saturating_sub(MILLISECOND));
+                clock.set(clock.now().max(end));
+            }
             None => {
-                let wait = moment.saturating_add(self.resolution + GRACE).saturating_since(SystemClock.now());
+                let end = moment.saturating_add(self.resolution + GRACE);
+                let wait = end.saturating_since(SystemClock.now());
                 tokio::time::sleep(wait).await;
             }
         }

@@ -3,7 +3,10 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use tokio::{sync::Barrier, task::yield_now};
+use tokio::{
+    sync::Barrier,
+    task::{JoinSet, yield_now},
+};
 
 use super::{
     bench::{Bench, Expected, HOUR, brief, expect},
@@ -20,55 +23,59 @@ const WRITERS: usize = 16;
 
 type Runner<T> = Pin<Box<dyn Future<Output = Verdict<T>> + Send>>;
 
-/// Runs all of them, none before the last one stands at the line. Results come in the order of the runners.
+/// Runs all of them, none before the last one stands at the line. Results come in the order of the runners;
+/// the first failure stops them all.
 async fn race<T: Send + 'static>(runners: Vec<Runner<T>>) -> Verdict<Vec<T>> {
     let line = Arc::new(Barrier::new(runners.len()));
-    let start = |runner: Runner<T>| {
+    let mut running = JoinSet::new();
+    for (place, runner) in runners.into_iter().enumerate() {
         let line = Arc::clone(&line);
-        tokio::spawn(async move {
+        running.spawn(async move {
             line.wait().await;
-            runner.await
-        })
-    };
-    let running: Vec<_> = runners.into_iter().map(start).collect();
-    let mut results = Vec::with_capacity(running.len());
-    for runner in running {
-        results.push(runner.await.map_err(|_| Broken("a writer panicked".into())));
+            Verdict::Ok((place, runner.await?))
+        });
     }
-    results.into_iter().map(|result| result?).collect()
+    let mut results = Vec::with_capacity(running.len());
+    while let Some(done) = running.join_next().await {
+        results.push(done.map_err(|_| Broken("a writer panicked".into()))??);
+    }
+    results.sort_by_key(|(place, _)| *place);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
 fn tag_for(layout: Layout, data: &[u8]) -> Tag {
     if layout == Layout::Plain { Tag::of(data) } else { Tag::random() }
 }
 
-/// Adds one, `times` times, by compare-and-swap; each try starts from the record the last refusal showed.
-async fn add<S: Store>(store: Arc<S>, key: StoreKey, times: usize) -> Verdict<usize> {
-    let mut swaps = 0;
+/// Adds one, `times` times, by compare-and-swap. Each time, all adders have read before the first one writes,
+/// so that all but one must be refused; each further try starts from the record that the refusal showed.
+async fn add<S: Store>(store: Arc<S>, key: StoreKey, line: Arc<Barrier>, times: usize) -> Verdict<usize> {
     let nothing = || Broken("the counter was gone in the middle of the race".into());
-    let mut current = store.get(&key).await?.ok_or_else(nothing)?;
-    while swaps < times {
-        let next = format!("{}", number(&current)? + 1);
-        let mine =
-            Record { tag: tag_for(key.layout(), next.as_bytes()), data: next.into(), ..current.clone() };
-        // A store in memory answers without ever waiting: let others in between the read and the write.
-        yield_now().await;
-        match store.set(&key, &mine, When::Tagged(current.tag)).await? {
-            Written::Done => {
-                swaps += 1;
-                current = mine;
+    for _ in 0..times {
+        let mut current = store.get(&key).await?.ok_or_else(nothing)?;
+        line.wait().await;
+        loop {
+            // A store in memory answers without ever waiting: let others in.
+            yield_now().await;
+            let next = format!("{}", number(&current)? + 1);
+            let mine =
+                Record { tag: tag_for(key.layout(), next.as_bytes()), data: next.into(), ..current.clone() };
+            match store.set(&key, &mine, When::Tagged(current.tag)).await? {
+                Written::Done => break,
+                Written::Gone => return Err(nothing()),
+                Written::Conflict(Some(shown)) => {
+                    ensure(shown.tag != current.tag, || {
+                        "a conflict showed the very tag that was asked for: a record from before the write"
+                            .into()
+                    })?;
+                    current = shown;
+                }
+                Written::Conflict(None) => current = store.get(&key).await?.ok_or_else(nothing)?,
             }
-            Written::Gone => return Err(nothing()),
-            Written::Conflict(Some(shown)) => {
-                ensure(shown.tag != current.tag, || {
-                    "a conflict showed the very tag that was asked for: a record from before the write".into()
-                })?;
-                current = shown;
-            }
-            Written::Conflict(None) => current = store.get(&key).await?.ok_or_else(nothing)?,
         }
+        line.wait().await;
     }
-    Ok(swaps)
+    Ok(times)
 }
 
 fn number(record: &Record) -> Verdict<usize> {
@@ -80,8 +87,10 @@ fn number(record: &Record) -> Verdict<usize> {
 pub(super) async fn counter<S: Store>(bench: &Bench<S>, layout: Layout) -> Verdict {
     let times = bench.rounds.div_ceil(4);
     let (key, _) = bench.stored(layout, "0").await?;
-    let runners =
-        (0..WRITERS).map(|n| -> Runner<usize> { Box::pin(add(bench.node(n), key.clone(), times)) }).collect();
+    let line = Arc::new(Barrier::new(WRITERS));
+    let runners = (0..WRITERS)
+        .map(|n| -> Runner<usize> { Box::pin(add(bench.node(n), key.clone(), Arc::clone(&line), times)) })
+        .collect();
     let swaps: usize = race(runners).await?.into_iter().sum();
     let Some(end) = bench.store().get(&key).await? else {
         return Err(Broken("the counter was gone after the race".into()));
@@ -124,14 +133,18 @@ pub(super) async fn destroy<S: Store>(bench: &Bench<S>, layout: Layout) -> Verdi
     for _ in 0..bench.rounds {
         let (key, first) = bench.stored(layout, "first").await?;
         let later = bench.after(HOUR * 2);
+        // All writers are in the middle of their work when the session ends.
+        let line = Arc::new(Barrier::new(WRITERS + 1));
         let mut runners: Vec<Runner<()>> = Vec::new();
         for n in 0..WRITERS {
-            let (store, key, tag) = (bench.node(n), key.clone(), first.tag);
-            let mine: Vec<_> = (0..3).map(|w| bench.record(layout, &format!("writer {n}.{w}"))).collect();
+            let (store, key, tag, line) = (bench.node(n), key.clone(), first.tag, Arc::clone(&line));
+            let mine: Vec<_> = (0..4).map(|w| bench.record(layout, &format!("writer {n}.{w}"))).collect();
             runners.push(Box::pin(async move {
                 let mut expected = tag;
-                for record in &mine {
-                    yield_now().await;
+                for (write, record) in mine.iter().enumerate() {
+                    if write == 1 {
+                        line.wait().await;
+                    }
                     match n % 3 {
                         0 => drop(store.set(&key, record, When::Present).await?),
                         1 => match store.set(&key, record, When::Tagged(expected)).await? {
@@ -147,7 +160,7 @@ pub(super) async fn destroy<S: Store>(bench: &Bench<S>, layout: Layout) -> Verdi
         }
         let (store, doomed) = (bench.node(1), key.clone());
         runners.push(Box::pin(async move {
-            yield_now().await;
+            line.wait().await;
             Ok(store.destroy(&doomed).await?)
         }));
         race(runners).await?;
@@ -202,15 +215,19 @@ pub(super) async fn rotate<S: Store>(bench: &Bench<S>, layout: Layout) -> Verdic
 /// Touches all around do not put old data back.
 pub(super) async fn touch<S: Store>(bench: &Bench<S>, layout: Layout) -> Verdict {
     let (key, _) = bench.stored(layout, "0").await?;
-    let mut runners: Vec<Runner<usize>> = vec![Box::pin(add(bench.node(0), key.clone(), bench.rounds))];
+    let line = Arc::new(Barrier::new(WRITERS));
+    let mut runners: Vec<Runner<usize>> =
+        vec![Box::pin(add(bench.node(0), key.clone(), Arc::clone(&line), bench.rounds))];
     for n in 1..WRITERS {
-        let (store, key, times) = (bench.node(n), key.clone(), bench.rounds);
+        let (store, key, times, line) = (bench.node(n), key.clone(), bench.rounds, Arc::clone(&line));
         let later: Vec<Timestamp> = (1..=10).map(|hours| bench.after(HOUR * hours)).collect();
         runners.push(Box::pin(async move {
+            // In step with the adder: each touch at the time of one write.
             for moment in later.iter().cycle().take(times) {
-                yield_now().await;
+                line.wait().await;
                 let alive = store.touch(&key, *moment).await?;
                 ensure(alive, || "touch of a live record said false".into())?;
+                line.wait().await;
             }
             Ok(0)
         }));

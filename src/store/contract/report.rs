@@ -97,8 +97,12 @@ impl Report {
     }
 
     fn names(&self, which: impl Fn(&Result<(), Reason>) -> bool) -> Vec<&'static str> {
-        let mut names: Vec<_> = self.outcomes.iter().filter(|o| which(&o.verdict)).map(|o| o.name).collect();
-        names.dedup();
+        let mut names = Vec::new();
+        for outcome in self.outcomes.iter().filter(|outcome| which(&outcome.verdict)) {
+            if !names.contains(&outcome.name) {
+                names.push(outcome.name);
+            }
+        }
         names
     }
 }

@@ -1,27 +1,23 @@
 //! The embedded store: sessions in the memory of this process.
 
 mod shard;
+mod shared;
 
 use std::{
-    cmp::Ordering::{Equal, Greater, Less},
     fmt,
-    sync::{
-        Arc, Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, Once},
 };
 
-use self::shard::{Shard, Size, Slot, SlotKey, Swept};
+use self::{
+    shard::{Size, Slot, SlotKey},
+    shared::{SHARDS, Shared},
+};
 use super::{Layout, Record, Store, StoreError, StoreErrorKind, When, Written};
 use crate::{
     clock::{Clock, SharedClock, Timestamp},
     id::StoreKey,
 };
 
-/// A power of two: the shard is picked by bits of the digest.
-const SHARDS: usize = 64;
-/// How long the sweep rests between two shards, in milliseconds: once around in about a minute.
-const SWEEP_EVERY: u64 = 1000;
 static TOLD: Once = Once::new();
 
 /// Sessions in the memory of this process: for quick starts, tests, and sites that run as one process.
@@ -50,17 +46,7 @@ static TOLD: Once = Once::new();
 pub struct MemoryStore {
     shared: Arc<Shared>,
     clock: SharedClock,
-    max_entries: usize,
-    max_bytes: usize,
-}
-
-struct Shared {
-    shards: Box<[RwLock<Shard>]>,
-    entries: AtomicUsize,
-    bytes: AtomicUsize,
-    /// The shard that the sweep comes to next, and when, in milliseconds since 1970.
-    sweep_next: AtomicUsize,
-    sweep_at: AtomicU64,
+    limits: Size,
 }
 
 impl MemoryStore {
@@ -75,32 +61,24 @@ impl MemoryStore {
                 );
             });
         }
-        let shared = Shared {
-            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
-            entries: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-            sweep_next: AtomicUsize::new(0),
-            sweep_at: AtomicU64::new(0),
-        };
         Self {
-            shared: Arc::new(shared),
+            shared: Arc::default(),
             clock: SharedClock::system(),
-            max_entries: usize::MAX,
-            max_bytes: usize::MAX,
+            limits: Size { entries: usize::MAX, bytes: usize::MAX },
         }
     }
 
     /// At most this many sessions. Applies to this handle and to clones made of it later, as all settings do.
     #[must_use]
     pub const fn max_entries(mut self, sessions: usize) -> Self {
-        self.max_entries = sessions;
+        self.limits.entries = sessions;
         self
     }
 
     /// At most about this much memory, in bytes; counted as by [`bytes`](Self::bytes).
     #[must_use]
     pub const fn max_bytes(mut self, bytes: usize) -> Self {
-        self.max_bytes = bytes;
+        self.limits.bytes = bytes;
         self
     }
 
@@ -114,7 +92,7 @@ impl MemoryStore {
     /// How many sessions are in memory, those included that have expired and not been swept yet.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared.entries.load(Relaxed)
+        self.shared.size().entries
     }
 
     /// Whether there is no session in memory at all.
@@ -127,7 +105,7 @@ impl MemoryStore {
     /// store itself needs (measured with a million sessions).
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.shared.bytes.load(Relaxed)
+        self.shared.size().bytes
     }
 
     /// One try at a write: `None` if there is no room for it.
@@ -142,7 +120,7 @@ impl MemoryStore {
             return Some(Written::Done);
         }
         let slot = Slot::of(record);
-        if !self.reserve(slot.size(), shard.size_of(&key)) {
+        if !self.shared.reserve(slot.size(), shard.size_of(&key), self.limits) {
             return None;
         }
         self.shared.subtract(shard.insert(key, slot, now));
@@ -173,7 +151,7 @@ impl MemoryStore {
         }
         let slot = Slot::of(record);
         let leaving = shards.source().size_of(&old) + shards.target().size_of(&new);
-        if !self.reserve(slot.size(), leaving) {
+        if !self.shared.reserve(slot.size(), leaving, self.limits) {
             return None;
         }
         // What leaves has been counted above.
@@ -181,20 +159,6 @@ impl MemoryStore {
         let swept = shards.target().insert(new, slot, now);
         self.shared.subtract(swept);
         Some(Written::Done)
-    }
-
-    /// Counts what comes and what leaves, unless the store grew past a limit. Called under the lock of the
-    /// shard, before the change itself.
-    fn reserve(&self, coming: Size, leaving: Size) -> bool {
-        let Shared { entries, bytes, .. } = &*self.shared;
-        if !change(entries, coming.entries, leaving.entries, self.max_entries) {
-            return false;
-        }
-        let fits = change(bytes, coming.bytes, leaving.bytes, self.max_bytes);
-        if !fits {
-            change(entries, leaving.entries, coming.entries, usize::MAX);
-        }
-        fits
     }
 
     /// Makes a write, and if there is no room for it, sweeps shard after shard until there is. Lets other
@@ -226,7 +190,7 @@ impl MemoryStore {
     }
 
     fn no_room(&self, record: &Record) -> StoreError {
-        if Slot::of(record).size().bytes > self.max_bytes {
+        if Slot::of(record).size().bytes > self.limits.bytes {
             let reason = "it takes more than all the memory that `MemoryStore::max_bytes` allows";
             return StoreError::new(StoreErrorKind::TooLarge, reason);
         }
@@ -241,86 +205,6 @@ impl MemoryStore {
         self.shared.tend(now);
         now
     }
-}
-
-impl Shared {
-    // A panic cannot leave a shard half changed, as no foreign code runs under a lock; so a poisoned lock is
-    // as good as new.
-    fn read(&self, shard: usize) -> RwLockReadGuard<'_, Shard> {
-        self.shards[shard].read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self, shard: usize) -> RwLockWriteGuard<'_, Shard> {
-        self.shards[shard].write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Both shards of a rotation, locked in the order of their numbers: two rotations cannot wait for each
-    /// other.
-    fn write_both(&self, old: usize, new: usize) -> Both<'_> {
-        match old.cmp(&new) {
-            Equal => Both { old: self.write(old), new: None },
-            Less => {
-                let old = self.write(old);
-                Both { old, new: Some(self.write(new)) }
-            }
-            Greater => {
-                let new = self.write(new);
-                Both { old: self.write(old), new: Some(new) }
-            }
-        }
-    }
-
-    fn subtract(&self, size: Size) {
-        self.entries.fetch_sub(size.entries, Relaxed);
-        self.bytes.fetch_sub(size.bytes, Relaxed);
-    }
-
-    fn sweep(&self, shard: usize, now: Timestamp) -> Swept {
-        let swept = self.write(shard).sweep(now);
-        self.subtract(swept.size);
-        swept
-    }
-
-    /// Sweeps one shard if the last sweep is long enough ago; whoever comes first does it.
-    fn tend(&self, now: Timestamp) {
-        let (millis, at) = (now.as_millis(), self.sweep_at.load(Relaxed));
-        // A clock that has been set back must not stop the sweep.
-        let due = millis >= at || at - millis > SWEEP_EVERY;
-        let mine = due && self.sweep_at.compare_exchange(at, millis + SWEEP_EVERY, Relaxed, Relaxed).is_ok();
-        if mine {
-            let shard = self.sweep_next.fetch_add(1, Relaxed) % SHARDS;
-            if !self.sweep(shard, now).all {
-                self.sweep_next.store(shard, Relaxed);
-                self.sweep_at.store(millis, Relaxed);
-            }
-        }
-    }
-}
-
-/// The locks of a rotation; one, if both keys live in the same shard.
-struct Both<'a> {
-    old: RwLockWriteGuard<'a, Shard>,
-    new: Option<RwLockWriteGuard<'a, Shard>>,
-}
-
-impl Both<'_> {
-    fn source(&mut self) -> &mut Shard {
-        &mut self.old
-    }
-
-    fn target(&mut self) -> &mut Shard {
-        self.new.as_mut().unwrap_or(&mut self.old)
-    }
-}
-
-/// Adds and subtracts in one step; refuses to grow past `limit`.
-fn change(counter: &AtomicUsize, plus: usize, minus: usize, limit: usize) -> bool {
-    if plus <= minus {
-        counter.fetch_sub(minus - plus, Relaxed);
-        return true;
-    }
-    let grown = |now: usize| now.checked_add(plus - minus).filter(|now| *now <= limit);
-    counter.fetch_update(Relaxed, Relaxed, grown).is_ok()
 }
 
 /// Where a key lives: the shard by one part of its digest, the place in it by another. Half of the digest is

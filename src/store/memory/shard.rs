@@ -17,7 +17,7 @@ use crate::{
 /// half full, and three allocations.
 const OVERHEAD: usize = 200;
 /// The most sessions that one sweep frees, so that no lock is held for long.
-const SWEEP_LIMIT: usize = 2048;
+const SWEEP_LIMIT: usize = 512;
 /// Tables smaller than this are never shrunk.
 const SMALL: usize = 64;
 
@@ -113,6 +113,10 @@ pub(super) struct Swept {
     pub(super) all: bool,
 }
 
+fn earlier(first: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
+    Some(first.map_or(other, |first| first.min(other)))
+}
+
 #[derive(Default)]
 pub(super) struct Shard {
     slots: HashMap<SlotKey, Slot, BuildHasherDefault<AsItIs>>,
@@ -133,9 +137,9 @@ impl Shard {
     /// Stores a session, in the place of what is under the key. Returns the size of what was swept to make
     /// room for it, and of that only.
     pub(super) fn insert(&mut self, key: SlotKey, slot: Slot, now: Timestamp) -> Size {
-        self.earliest = Some(self.earliest.map_or(slot.expires_at, |first| first.min(slot.expires_at)));
         // Not by `entry`, which makes the table grow before it is asked to insert anything.
         if let Some(taken) = self.slots.get_mut(&key) {
+            self.earliest = earlier(self.earliest, slot.expires_at);
             *taken = slot;
             return Size::default();
         }
@@ -149,6 +153,8 @@ impl Shard {
                 self.slots.reserve(used / 2);
             }
         }
+        // After the sweep, which knows only the sessions that are in the table.
+        self.earliest = earlier(self.earliest, slot.expires_at);
         self.slots.insert(key, slot);
         swept
     }
@@ -177,7 +183,7 @@ impl Shard {
         let expired = self.slots.extract_if(|_, slot| {
             let live = slot.expires_at > now;
             if live {
-                earliest = Some(earliest.map_or(slot.expires_at, |first| first.min(slot.expires_at)));
+                earliest = earlier(earliest, slot.expires_at);
             }
             !live
         });

@@ -10,9 +10,10 @@ use super::{
     cluster::Cluster,
     fault::Fault,
     greeting::{Expected, examine},
-    link::{Confirm, Limits, Link},
     scripts::Effect,
+    server::{Limits, Server},
     source::{Sentinels, Source, Transport},
+    wire::Confirm,
 };
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -141,7 +142,7 @@ impl RedisStoreBuilder {
             Place::Own(connection) => (Engine::one(Source::Own(connection), limits), Expected::Either),
         };
         let server = match &engine {
-            Engine::Server(link) => link.opened(until).await?,
+            Engine::Server(server) => server.opened(until).await?,
             Engine::Cluster(cluster) => cluster.any_node(until).await?,
         };
         let one_server = examine(&*server, expected, limits.time).await?;
@@ -151,7 +152,7 @@ impl RedisStoreBuilder {
 
 impl Engine {
     fn one(source: Source, limits: Limits) -> Self {
-        Self::Server(Link::start(source, limits, Arc::default()))
+        Self::Server(Server::start(source, limits, None))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A cluster: which node owns a key, one [`Link`] to each, and following the keys when they move.
+//! A cluster: which node owns a key, one [`Server`] for each, and following the keys when they move.
 //!
 //! The client's own cluster connection is not used. It sends a command again whose answer was lost, so that
 //! a change could be made twice; and while it looks for one node, commands for all the others wait.
@@ -12,15 +12,16 @@ use std::{
 use redis::{ConnectionInfo, Value, cmd};
 use tokio::{
     sync::{Notify, watch},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{
     fault::Fault,
     greeting,
-    link::{Limits, Link},
+    link::News,
     scripts::Request,
+    server::{Limits, Server},
     source::{Source, Transport, dial, with_address},
 };
 use crate::store::Connection;
@@ -57,7 +58,7 @@ struct Shared {
     seeds: Vec<ConnectionInfo>,
     limits: Limits,
     map: watch::Sender<Arc<Map>>,
-    links: Mutex<HashMap<Address, Link>>,
+    nodes: Mutex<HashMap<Address, Server>>,
     status: watch::Sender<Connection>,
     /// A node has come or gone, or the map is wrong.
     bell: Arc<Notify>,
@@ -93,7 +94,7 @@ impl Cluster {
             seeds,
             limits,
             map: watch::Sender::new(map),
-            links: Mutex::default(),
+            nodes: Mutex::default(),
             status: watch::Sender::new(Connection::Connected),
             bell: Arc::default(),
         });
@@ -105,9 +106,9 @@ impl Cluster {
     /// A node that answers; waits for the first try of all of them.
     pub(super) async fn any_node(&self, until: Instant) -> Result<Arc<dyn Transport>, Fault> {
         let mut found = Err(Fault::Down("the cluster has no nodes".into()));
-        let links: Vec<Link> = self.shared.links().values().cloned().collect();
-        for link in links {
-            let opened = link.opened(until).await;
+        let nodes: Vec<Server> = self.shared.nodes().values().cloned().collect();
+        for node in nodes {
+            let opened = node.opened(until).await;
             if found.is_err() {
                 found = opened;
             }
@@ -121,7 +122,7 @@ impl Cluster {
 
     /// Carries out one request at the owner of `key`, at the latest until `until`.
     pub(super) async fn run(&self, key: &str, request: &Request, until: Instant) -> Result<Value, Fault> {
-        let shared = &*self.shared;
+        let shared = &self.shared;
         let slot = slot(key.as_bytes());
         let mut redirect = None;
         let mut asking = false;
@@ -133,8 +134,8 @@ impl Cluster {
                 shared.bell.notify_one();
                 return Err(Fault::Down("no node serves this part of the cluster".into()));
             };
-            let link = shared.link(&owner);
-            let fault = match link.run(request, asking, until).await {
+            let node = shared.node(&owner);
+            let fault = match node.run(request, asking, until).await {
                 Err(fault) => fault,
                 done => return done,
             };
@@ -154,7 +155,7 @@ impl Cluster {
                 }
                 None if matches!(fault, Fault::Down(_)) => {
                     // A map from after the loss has been asked for by the loss itself.
-                    let elsewhere = match link.down_since() {
+                    let elsewhere = match node.down_since() {
                         Some(since) if map.drawn < since => shared.newer_than(&map, until).await,
                         _ => None,
                     };
@@ -176,19 +177,27 @@ impl Cluster {
 }
 
 impl Shared {
-    fn link(&self, address: &Address) -> Link {
-        let mut links = self.links();
-        if let Some(link) = links.get(address) {
-            return link.clone();
+    fn node(self: &Arc<Self>, address: &Address) -> Server {
+        let mut nodes = self.nodes();
+        if let Some(node) = nodes.get(address) {
+            return node.clone();
         }
-        let node = with_address(&self.seeds[0], address.0.to_string(), address.1);
-        let link = Link::start(Source::Node(Box::new(node)), self.limits, Arc::clone(&self.bell));
-        links.insert(address.clone(), link.clone());
-        link
+        let place = with_address(&self.seeds[0], address.0.to_string(), address.1);
+        // Weak, for the nodes belong to us.
+        let shared = Arc::downgrade(self);
+        let news: News = Arc::new(move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.tell_status();
+                shared.bell.notify_one();
+            }
+        });
+        let node = Server::start(Source::Node(Box::new(place)), self.limits, Some(news));
+        nodes.insert(address.clone(), node.clone());
+        node
     }
 
-    fn links(&self) -> MutexGuard<'_, HashMap<Address, Link>> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    fn nodes(&self) -> MutexGuard<'_, HashMap<Address, Server>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A map drawn after this one, if there is one soon.
@@ -200,13 +209,13 @@ impl Shared {
     }
 
     /// Draws the map anew, or keeps the old one if no node answers.
-    async fn draw_map(&self) -> Result<(), Fault> {
+    async fn draw_map(self: &Arc<Self>) -> Result<(), Fault> {
         let before = Arc::clone(&self.map.borrow());
         let (ranges, outcome) = match self.ask_around(before.number).await {
             Ok(ranges) => {
                 let owners: Vec<Address> = ranges.iter().map(|range| range.owner.clone()).collect();
-                owners.iter().for_each(|owner| drop(self.link(owner)));
-                self.links().retain(|address, _| owners.contains(address));
+                owners.iter().for_each(|owner| drop(self.node(owner)));
+                self.nodes().retain(|address, _| owners.contains(address));
                 (ranges, Ok(()))
             }
             Err(fault) => (before.ranges.clone(), Err(fault)),
@@ -218,35 +227,36 @@ impl Shared {
 
     /// Asks the nodes, one after the other, who owns what.
     async fn ask_around(&self, number: usize) -> Result<Vec<Range>, Fault> {
-        let mut links: Vec<(Address, Link)> =
-            self.links().iter().map(|(address, link)| (address.clone(), link.clone())).collect();
-        links.retain(|(_, link)| link.down_since().is_none());
+        let mut nodes: Vec<(Address, Server)> =
+            self.nodes().iter().map(|(address, node)| (address.clone(), node.clone())).collect();
+        nodes.retain(|(_, node)| node.down_since().is_none());
         // A node that is cut off may tell old news: another one each time.
-        if !links.is_empty() {
-            let middle = number % links.len();
-            links.rotate_left(middle);
+        if !nodes.is_empty() {
+            let middle = number % nodes.len();
+            nodes.rotate_left(middle);
         }
-        let limit = self.limits.time;
+        // It answers at once or is in trouble.
+        let limit = self.limits.time / 4;
         let mut last = Fault::Down("no node of the cluster answers".into());
-        for ((host, _), link) in links {
-            let node = match link.opened(Instant::now() + limit).await {
-                Ok(node) => node,
-                Err(fault) => {
-                    last = fault;
-                    continue;
-                }
+        for ((host, _), node) in nodes {
+            let asked = async {
+                let node = node.opened(Instant::now() + limit).await?;
+                ranges(&*node, &host, limit).await
             };
-            match ranges(&*node, &host, limit).await {
+            match asked.await {
                 Ok(ranges) => return Ok(ranges),
                 Err(fault) => last = fault,
             }
         }
+        let mut answers = JoinSet::new();
         for seed in &self.seeds {
-            let host = host(seed);
-            let drawn = async { ranges(&dial(seed, limit, None).await?, &host, limit).await };
-            match drawn.await {
-                Ok(ranges) => return Ok(ranges),
-                Err(fault) => last = fault,
+            answers.spawn(ask_seed(seed.clone(), self.limits.time));
+        }
+        while let Some(answer) = answers.join_next().await {
+            match answer {
+                Ok(Ok(ranges)) => return Ok(ranges),
+                Ok(Err(fault)) => last = fault,
+                Err(_) => {}
             }
         }
         Err(last)
@@ -254,7 +264,7 @@ impl Shared {
 
     /// Connected as long as any node is there: the others' sessions must not wait for those of a lost one.
     fn tell_status(&self) {
-        let connected = self.links().values().any(|link| link.down_since().is_none());
+        let connected = self.nodes().values().any(|node| node.down_since().is_none());
         self.status.send_if_modified(|status| match (*status, connected) {
             (Connection::Connected, false) => {
                 *status = Connection::Disconnected { since: Instant::now() };
@@ -272,16 +282,21 @@ impl Shared {
 /// The task of a cluster.
 async fn keep(shared: Arc<Shared>) {
     loop {
-        let any_down = shared.links().values().any(|link| link.down_since().is_some());
+        let any_down = shared.nodes().values().any(|node| node.down_since().is_some());
         let rest = if any_down { WHILE_DOWN } else { AT_REST };
         let _ = timeout(rest, shared.bell.notified()).await;
-        shared.tell_status();
         let drawn = shared.map.borrow().drawn;
         sleep(BETWEEN_LOOKS.saturating_sub(drawn.elapsed())).await;
         if let Err(fault) = shared.draw_map().await {
             tracing::debug!(reason = %fault.reason(), "the nodes of the cluster cannot be asked who owns what");
         }
     }
+}
+
+async fn ask_seed(seed: ConnectionInfo, limit: Duration) -> Result<Vec<Range>, Fault> {
+    let address = seed.addr().to_string();
+    let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host).into();
+    ranges(&dial(&seed, limit, None).await?, &host, limit).await
 }
 
 /// What one node says who owns what.
@@ -306,11 +321,6 @@ fn range(row: Value, asked: &Arc<str>) -> Option<Range> {
     };
     let owner = (host, u16::try_from(*port).ok()?);
     Some(Range { first: u16::try_from(*first).ok()?, last: u16::try_from(*last).ok()?, owner })
-}
-
-fn host(info: &ConnectionInfo) -> Arc<str> {
-    let address = info.addr().to_string();
-    address.rsplit_once(':').map_or(&*address, |(host, _)| host).into()
 }
 
 impl Fault {

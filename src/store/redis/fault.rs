@@ -16,8 +16,8 @@ pub(super) enum Fault {
     Crowded,
     /// Sent, but no answer came within the limit.
     Late,
-    /// Sent, perhaps; the connection ended before the answer.
-    Cut(RedisError),
+    /// Sent, perhaps; the connection ended before the answer, for this reason.
+    Cut(Arc<str>),
     /// The server said no.
     Refused(Refusal),
     /// Written, but fewer replicas than asked for have confirmed it.
@@ -46,9 +46,8 @@ impl Refusal {
         let words = words.unwrap_or_default();
         // "unknown command 'EVALSHA', with args beginning with: ..." would show a key.
         let words = words.split(", with args").next().unwrap_or_default();
-        // Scripts wrap what a command inside them said; the code is what matters.
-        let inner = ["NOPERM", "OOM", "READONLY", "NOREPLICAS", "MISCONF"];
-        let code = inner.into_iter().find(|inner| code == "ERR" && words.contains(inner)).unwrap_or(code);
+        // Inside a script there is another sentence for it, without the code.
+        let code = if words.starts_with("The user executing the script") { "NOPERM" } else { code };
         Self { code: code.into(), words: words.trim_end().into() }
     }
 
@@ -83,7 +82,9 @@ impl Refusal {
             ),
             "NOAUTH" | "WRONGPASS" => (Denied, "put the user and the password into the URL"),
             _ if self.words.contains("max number of clients") => (AWAY, "raise `maxclients`"),
-            _ if self.words.contains("ACL") => (Denied, "see `ACL LOG`"),
+            _ if self.words.contains("cluster support disabled") => {
+                (Misconfigured, "this is no cluster: open the store with `RedisStore::connect`")
+            }
             _ => (Misconfigured, "Redis 6.2 or newer, or Valkey, is needed"),
         }
     }
@@ -104,7 +105,9 @@ impl From<RedisError> for Fault {
                 Self::Down("no node of the cluster answers".into())
             }
             (ErrorKind::Io, None) if error.is_timeout() => Self::Late,
-            (_, None) => Self::Cut(error),
+            (ErrorKind::Io, None) => Self::Cut(error.to_string().into()),
+            // The driver would show what it could not read, which is somebody's session.
+            (_, None) => Self::Cut("it does not speak its protocol".into()),
         }
     }
 }
@@ -145,7 +148,7 @@ impl Fault {
             Self::Down(reason) => StoreError::unavailable(format!("Redis cannot be reached: {reason}")),
             Self::Crowded => StoreError::unavailable("too many calls are waiting for Redis"),
             Self::Late => doubt("Redis did not answer within the time limit".into()),
-            Self::Cut(error) => doubt(format!("the connection to Redis ended: {error}")),
+            Self::Cut(reason) => doubt(format!("the connection to Redis ended: {reason}")),
             Self::Unconfirmed { by, of } => StoreError::in_doubt(format!(
                 "Redis has the write, but {by} of the {of} replicas asked for confirmed it in time"
             )),
@@ -163,9 +166,8 @@ impl Fault {
     /// The reason in a few words, for a log line.
     pub(super) fn reason(&self) -> Arc<str> {
         match self {
-            Self::Down(reason) => Arc::clone(reason),
+            Self::Down(reason) | Self::Cut(reason) => Arc::clone(reason),
             Self::Late => "it does not answer".into(),
-            Self::Cut(error) => error.to_string().into(),
             Self::Refused(refusal) => format!("{} {}", refusal.code, refusal.words).into(),
             Self::Unusable(_, words) => words.as_str().into(),
             Self::Crowded | Self::Unconfirmed { .. } | Self::Strange => "it answers in an unknown way".into(),

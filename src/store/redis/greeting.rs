@@ -54,6 +54,9 @@ pub(super) enum Expected {
     Either,
 }
 
+const NO_SCRIPTS: &str = "this Redis does not let this user run scripts, and without them a logged-out session \
+                          could come back: allow them, `ACL SETUSER <user> +eval +evalsha`";
+
 /// Refuses, in words, a server that cannot keep sessions; warns of one that may drop them.
 /// Says whether all keys are on one server.
 pub(super) async fn examine(
@@ -82,19 +85,16 @@ pub(super) async fn examine(
         ));
     }
 
-    let mut script = cmd("EVAL");
-    script.arg("return 1").arg(0);
-    match ask(server, &script, limit).await {
-        Ok(_) => {}
-        Err(fault) if fault.code() == Some("NOPERM") => {
-            return Err(Fault::Unusable(
-                StoreErrorKind::Denied,
-                "this Redis user may not run scripts, and without them a logged-out session could come back: \
-                 allow them, `ACL SETUSER <user> +eval +evalsha`"
-                    .to_owned(),
-            ));
+    for (command, script) in [("EVALSHA", "0000000000000000000000000000000000000000"), ("EVAL", "return 1")] {
+        let mut run = cmd(command);
+        run.arg(script).arg(0);
+        let Err(fault) = ask(server, &run, limit).await else { continue };
+        match fault.code() {
+            Some("NOSCRIPT") => {}
+            Some("NOPERM") => return Err(Fault::Unusable(StoreErrorKind::Denied, NO_SCRIPTS.to_owned())),
+            Some("ERR") => return unusable(NO_SCRIPTS),
+            _ => return Err(fault),
         }
-        Err(fault) => return Err(fault),
     }
 
     let mut memory = cmd("INFO");

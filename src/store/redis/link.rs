@@ -1,4 +1,4 @@
-//! One server, kept in reach: a connection that all calls share, watched and opened anew by a task.
+//! A connection that all calls share, watched and opened anew by a task.
 //!
 //! While there is no connection calls fail at once; the task tries again and again, at most
 //! [`LONGEST_PAUSE`] apart. That a connection has ended is learnt from the client's own event (RESP3), from
@@ -14,7 +14,7 @@ use std::{
 };
 
 use rand::Rng;
-use redis::{Pipeline, Value, cmd};
+use redis::Value;
 use tokio::{
     sync::{Notify, Semaphore, SemaphorePermit, watch},
     task::JoinHandle,
@@ -23,9 +23,10 @@ use tokio::{
 
 use super::{
     fault::Fault,
-    greeting,
-    scripts::{Effect, Request},
+    scripts::Request,
+    server::Limits,
     source::{OnLoss, Source, Transport},
+    wire::{Confirm, Wire},
 };
 use crate::store::Connection;
 
@@ -35,42 +36,13 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 /// Between two tries to connect, at most.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// A call waits this part of the time limit for others to get their answers, before it is sent.
+const PATIENCE: u32 = 10;
 /// A server that says READONLY is not left for another one more often than this.
 const BETWEEN_RENEWALS: Duration = Duration::from_secs(1);
 
-/// The bounds of a store.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    /// For one call, and for opening a connection.
-    pub(super) time: Duration,
-    /// Calls without an answer, for each server.
-    pub(super) in_flight: usize,
-    pub(super) confirm: Option<Confirm>,
-}
-
-impl Limits {
-    /// How long a call waits for others to get their answers before it is sent.
-    fn patience(&self) -> Duration {
-        self.time / 10
-    }
-}
-
-/// A write is done when replicas have it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Confirm {
-    pub(super) replicas: usize,
-    pub(super) timeout: Duration,
-}
-
-/// A connection that answers, as far as is known.
-#[derive(Clone)]
-struct Wire {
-    number: u64,
-    since: Instant,
-    main: Arc<dyn Transport>,
-    /// `WAIT` holds up what is behind it, so confirmed writes have a connection of their own.
-    confirmed: Option<Arc<dyn Transport>>,
-}
+/// Called when the server is lost or back.
+pub(super) type News = Arc<dyn Fn() + Send + Sync>;
 
 enum Line {
     /// Nothing is known yet: the first try to connect is under way.
@@ -105,13 +77,19 @@ struct Shared {
     renewal: AtomicBool,
     renewable: bool,
     numbers: AtomicU64,
-    /// Rung when the server comes or goes.
-    bell: Arc<Notify>,
+    /// What every request waits for before it counts as done.
+    confirm: Option<Confirm>,
+    news: Option<News>,
 }
 
 impl Link {
-    /// Begins to connect. `bell` is rung when the server is lost or back.
-    pub(super) fn start(source: Source, limits: Limits, bell: Arc<Notify>) -> Self {
+    /// Begins to connect.
+    pub(super) fn start(
+        source: Source,
+        limits: Limits,
+        confirm: Option<Confirm>,
+        news: Option<News>,
+    ) -> Self {
         let shared = Arc::new(Shared {
             limits,
             line: watch::Sender::new(Line::Opening),
@@ -121,7 +99,8 @@ impl Link {
             renewal: AtomicBool::new(false),
             renewable: source.may_lead_elsewhere(),
             numbers: AtomicU64::new(0),
-            bell,
+            confirm,
+            news,
         });
         let task = tokio::spawn(keep(Arc::clone(&shared), source));
         Self { shared, _keeper: Arc::new(Keeper(task)) }
@@ -129,25 +108,18 @@ impl Link {
 
     /// The connection, as soon as the first try has succeeded or failed.
     pub(super) async fn opened(&self, until: Instant) -> Result<Arc<dyn Transport>, Fault> {
-        self.shared.wire(until).await.map(|wire| wire.main)
+        self.shared.wire(until).await.map(|wire| wire.transport)
     }
 
     pub(super) fn status(&self) -> watch::Receiver<Connection> {
         self.shared.status.subscribe()
     }
 
-    pub(super) fn down_since(&self) -> Option<Instant> {
-        match *self.shared.status.borrow() {
-            Connection::Connected => None,
-            Connection::Disconnected { since } => Some(since),
-        }
-    }
-
     /// Carries out one request, at the latest until `until`. `asking`: the cluster has sent us here for once.
     pub(super) async fn run(&self, request: &Request, asking: bool, until: Instant) -> Result<Value, Fault> {
         let shared = &*self.shared;
-        let mut wire = shared.wire(until).await?;
         let _room = shared.find_room(until).await?;
+        let mut wire = shared.wire(until).await?;
         let mut text = None;
         let mut renewed = false;
         loop {
@@ -177,8 +149,7 @@ impl Shared {
         asking: bool,
         until: Instant,
     ) -> Result<Value, Fault> {
-        let confirm = self.limits.confirm.filter(|_| request.effect == Effect::Write);
-        let answer = match timeout_at(until, wire.send(request, asking, confirm)).await {
+        let answer = match timeout_at(until, wire.send(request, asking, self.confirm)).await {
             Ok(answer) => answer,
             Err(_) => Err(Fault::Late),
         };
@@ -212,7 +183,10 @@ impl Shared {
         if let Ok(room) = self.room.try_acquire() {
             return Ok(room);
         }
-        let until = until.min(Instant::now() + self.limits.patience());
+        if let Line::Down(fault) = &*self.line.borrow() {
+            return Err(fault.clone());
+        }
+        let until = until.min(Instant::now() + self.limits.time / PATIENCE);
         match timeout_at(until, self.room.acquire()).await {
             Ok(Ok(room)) => Ok(room),
             Ok(Err(_)) | Err(_) => Err(Fault::Crowded),
@@ -225,7 +199,7 @@ impl Shared {
         let mut line = self.line.subscribe();
         let ours = |line: &Line| matches!(line, Line::Up(now) if now.number == number);
         if ours(&line.borrow()) {
-            if !self.renewable || wire.since.elapsed() < BETWEEN_RENEWALS {
+            if !self.renewable || wire.opened.elapsed() < BETWEEN_RENEWALS {
                 return None;
             }
             self.renewal.store(true, Relaxed);
@@ -262,8 +236,8 @@ impl Shared {
             }
             news
         });
-        if news {
-            self.bell.notify_one();
+        if news && let Some(news) = &self.news {
+            news();
         }
     }
 
@@ -277,8 +251,8 @@ impl Shared {
             *status = Connection::Connected;
             news
         });
-        if news {
-            self.bell.notify_one();
+        if news && let Some(news) = &self.news {
+            news();
         }
     }
 
@@ -304,55 +278,10 @@ impl Shared {
                 shared.lost(number, &Fault::Down("the server has closed it".into()));
             }
         });
-        let main = source.open(limit, Arc::clone(&on_loss)).await?;
-        let confirmed = match self.limits.confirm {
-            Some(_) => Some(source.open(limit, on_loss).await?),
-            None => None,
-        };
-        let wire = Wire { number, since: Instant::now(), main, confirmed };
+        let transport = source.open(limit, on_loss).await?;
+        let wire = Wire { number, opened: Instant::now(), transport };
         wire.ping(limit).await?;
         Ok(wire)
-    }
-}
-
-impl Wire {
-    async fn send(&self, request: &Request, asking: bool, confirm: Option<Confirm>) -> Result<Value, Fault> {
-        let confirmed = confirm.zip(self.confirmed.as_ref());
-        if !asking && confirmed.is_none() {
-            return Ok(self.main.one(&request.command).await?.extract_error()?);
-        }
-        let mut commands = Pipeline::new();
-        if asking {
-            commands.cmd("ASKING");
-        }
-        commands.add_command(request.command.clone());
-        let Some((confirm, transport)) = confirmed else {
-            let answer = self.main.several(&commands).await?.pop().ok_or(Fault::Strange)?;
-            return Ok(answer.extract_error()?);
-        };
-        let millis = confirm.timeout.as_millis().clamp(1, i64::MAX as u128);
-        commands.cmd("WAIT").arg(confirm.replicas).arg(millis.to_string());
-        let mut answers = transport.several(&commands).await?;
-        let (count, answer) = (answers.pop(), answers.pop().ok_or(Fault::Strange)?);
-        let answer = answer.extract_error()?;
-        // What has not been written needs no witness.
-        let written = matches!(answer, Value::Okay | Value::Int(1));
-        match count.ok_or(Fault::Strange)?.extract_error()? {
-            Value::Int(by) if written && by < i64::try_from(confirm.replicas).unwrap_or(i64::MAX) => {
-                Err(Fault::Unconfirmed { by, of: confirm.replicas })
-            }
-            _ => Ok(answer),
-        }
-    }
-
-    /// Any answer will do, but those of a server that answers nothing else.
-    async fn ping(&self, limit: Duration) -> Result<(), Fault> {
-        match greeting::ask(&*self.main, &cmd("PING"), limit).await {
-            Err(fault) if matches!(fault.code(), None | Some("BUSY" | "LOADING" | "MASTERDOWN")) => {
-                Err(fault)
-            }
-            _ => Ok(()),
-        }
     }
 }
 

@@ -1,32 +1,8 @@
-//! Sessions in Redis or Valkey: one server, a primary behind Sentinel, or a cluster.
+//! Sessions in Redis or Valkey.
 //!
-//! ```no_run
-//! # async fn open() -> Result<(), axum_generic_session::store::StoreError> {
-//! use axum_generic_session::store::redis::RedisStore;
-//!
-//! let store = RedisStore::connect("redis://127.0.0.1").await?;
-//! # let _ = store; Ok(()) }
-//! ```
-//!
-//! **What it needs.** Redis 6.2 or newer, or Valkey; a user who may run scripts (`+eval +evalsha`);
-//! `maxmemory-policy noeviction`, or sessions end when memory does. Redis acknowledges a write before it is on
-//! its disk: with `appendfsync always` an acknowledged write outlives a crash, with the default a crash may
-//! lose the last second. Writes that a primary had not passed on when it failed are lost with it;
-//! [`ack_replicas`](RedisStoreBuilder::ack_replicas) makes that rare.
-//!
-//! **How sessions lie there.** Under [`StoreKey`], one string each, which Redis itself
-//! removes when it expires. Values are framed (version, tag, expiry, principal, data), or, for keys that are
-//! shared with koa or express ([`Layout::Plain`](crate::store::Layout::Plain)), data only. Every call is one
-//! round trip. Conditional writes are scripts that read the tag, not the record; scripts that a server has
-//! forgotten are sent again by themselves.
-//!
-//! **When it is away.** All calls share one connection. When it is lost they fail at once, and
-//! [`connection`](Store::connection) says so; it is opened anew in the background, within half a second of
-//! the server's return. A server that only falls silent is noticed by a `PING` a second. With Sentinel each
-//! new connection asks for the primary of that moment, and so does the first write that a demoted primary
-//! refuses. In a cluster each node is one such connection of its own, and keys are followed when they move.
-//!
-//! The driver is part of this module's interface, as [`redis`]: its next major version is one of this crate.
+//! `source` opens connections, a `wire` is one of them, a `link` has always one, a `server` has a link or two,
+//! a `cluster` has a server for each node. `scripts` is what they carry, `frame` what lies in the server,
+//! `fault` what may come back instead, `greeting` what is asked of a server first.
 
 mod builder;
 mod cluster;
@@ -35,19 +11,20 @@ mod frame;
 mod greeting;
 mod link;
 mod scripts;
+mod server;
 mod source;
+mod wire;
 
 use std::{fmt, time::Duration};
 
-pub use ::redis;
-use ::redis::{IntoConnectionInfo, Value, aio::ConnectionLike};
+use redis::{IntoConnectionInfo, Value, aio::ConnectionLike};
 use tokio::{sync::watch, time::Instant};
 
 pub use self::builder::RedisStoreBuilder;
 use self::{
     cluster::Cluster,
-    link::Link,
     scripts::{Effect, Reply, Request},
+    server::Server,
 };
 use super::{Connection, Record, Store, StoreError, StoreErrorKind, When, Written};
 use crate::{clock::Timestamp, id::StoreKey};
@@ -55,9 +32,42 @@ use crate::{clock::Timestamp, id::StoreKey};
 /// The longest string that Redis keeps, less what surrounds the data.
 const LONGEST: usize = 512 * 1024 * 1024 - 64 * 1024;
 
-/// Sessions in Redis or Valkey. Clones share one connection.
+/// Sessions in Redis or Valkey: one server, a primary behind Sentinel, or a cluster. Clones share one
+/// connection.
 ///
-/// The [module](self) says what the server must be like, and what happens when it is away.
+/// ```no_run
+/// # async fn open() -> Result<(), axum_generic_session::store::StoreError> {
+/// use axum_generic_session::RedisStore;
+///
+/// let store = RedisStore::connect("redis://127.0.0.1").await?;
+/// # let _ = store; Ok(()) }
+/// ```
+///
+/// # What it needs
+///
+/// Redis 6.2 or newer, or Valkey; a user who may run scripts (`+eval +evalsha`); `maxmemory-policy noeviction`,
+/// or sessions end when memory does. Redis acknowledges a write before it is on its disk: with
+/// `appendfsync always` an acknowledged write outlives a crash, with the default a crash may lose the last
+/// second. Writes that a primary had not passed on when it failed are lost with it;
+/// [`ack_replicas`](RedisStoreBuilder::ack_replicas) makes that rare.
+///
+/// # How sessions lie there
+///
+/// Under [`StoreKey`], one string each, which Redis itself removes when it expires. Values are framed (version,
+/// tag, expiry, principal, data), or, for keys that are shared with koa or express
+/// ([`Layout::Plain`](crate::store::Layout::Plain)), data only. Every call is one round trip (`rotate` in a
+/// cluster: two). Conditional writes are scripts that read the tag, not the record; a script that a server has
+/// forgotten is sent again.
+///
+/// # When the server is away
+///
+/// Calls fail at once, and [`connection`](Store::connection) says so; the connection is opened anew in the
+/// background, within half a second of the server's return. A server that only falls silent is noticed by a
+/// `PING` a second. With Sentinel each new connection asks for the primary of that moment, and so does the
+/// first write that a demoted primary refuses. In a cluster each node is watched by itself, and keys are
+/// followed when they move.
+///
+/// The driver, the crate `redis`, is part of this interface: its next major version is one of this crate.
 #[derive(Clone)]
 pub struct RedisStore {
     engine: Engine,
@@ -68,7 +78,7 @@ pub struct RedisStore {
 
 #[derive(Clone)]
 enum Engine {
-    Server(Link),
+    Server(Server),
     Cluster(Cluster),
 }
 
@@ -87,7 +97,7 @@ impl RedisStore {
     ///
     /// ```no_run
     /// # async fn open() -> Result<(), axum_generic_session::store::StoreError> {
-    /// use axum_generic_session::store::redis::RedisStore;
+    /// use axum_generic_session::RedisStore;
     /// use std::time::Duration;
     ///
     /// let store = RedisStore::builder("redis://sessions.internal/1")
@@ -105,7 +115,7 @@ impl RedisStore {
     ///
     /// ```no_run
     /// # async fn open() -> Result<(), axum_generic_session::store::StoreError> {
-    /// use axum_generic_session::store::redis::RedisStore;
+    /// use axum_generic_session::RedisStore;
     ///
     /// let sentinels = ["redis://s1:26379", "redis://s2:26379", "redis://s3:26379"];
     /// let store = RedisStore::sentinel(sentinels, "mymaster")
@@ -126,7 +136,7 @@ impl RedisStore {
     ///
     /// ```no_run
     /// # async fn open() -> Result<(), axum_generic_session::store::StoreError> {
-    /// use axum_generic_session::store::redis::RedisStore;
+    /// use axum_generic_session::RedisStore;
     ///
     /// let store = RedisStore::cluster(["redis://node1:7000", "redis://node2:7000"]).connect().await?;
     /// # let _ = store; Ok(()) }
@@ -135,11 +145,10 @@ impl RedisStore {
         RedisStoreBuilder::cluster(nodes)
     }
 
-    /// A store on a connection that the application has already: the driver's `MultiplexedConnection`,
-    /// `ConnectionManager` or cluster `ConnectionManager`. Reconnecting is its business, and a
-    /// `MultiplexedConnection` does not; prefer an address. Losses are noticed by failing calls and by `PING`.
-    ///
-    /// A connection that sends commands again by itself, as the driver's cluster connection does, may make a
+    /// A store on a connection that the application has already: the driver's `ConnectionManager`, its cluster
+    /// connection, or a `MultiplexedConnection`, which does not reconnect. Prefer an address: here a loss is
+    /// noticed only by a call that fails or by `PING`, the application's commands and the store's wait for each
+    /// other, and a connection that sends a command again by itself, as that of the cluster does, may make a
     /// change of `Session::transact` twice when an answer is lost.
     pub fn with_connection(
         connection: impl ConnectionLike + Clone + Send + Sync + 'static,
@@ -150,7 +159,7 @@ impl RedisStore {
     async fn run(&self, key: &StoreKey, request: &Request) -> Result<Value, StoreError> {
         let until = Instant::now() + self.time_limit;
         let answer = match &self.engine {
-            Engine::Server(link) => link.run(request, false, until).await,
+            Engine::Server(server) => server.run(request, false, until).await,
             Engine::Cluster(cluster) => cluster.run(key.as_str(), request, until).await,
         };
         answer.map_err(|fault| fault.into_error(request.effect))
@@ -214,7 +223,7 @@ impl Store for RedisStore {
 
     fn connection(&self) -> Option<watch::Receiver<Connection>> {
         Some(match &self.engine {
-            Engine::Server(link) => link.status(),
+            Engine::Server(server) => server.status(),
             Engine::Cluster(cluster) => cluster.status(),
         })
     }

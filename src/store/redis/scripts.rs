@@ -59,14 +59,17 @@ local function extend(key, at)
 end
 ";
 
-/// The answer instead of a write, nil if the condition holds.
+/// The answer instead of a write, nil if the condition holds. An own write is written once more where it lies,
+/// in one byte: `WAIT` waits for nothing but writes of its own connection, and the first one may have had another.
 const REFUSAL: &str = r"
 local function refusal(key, condition, own)
   local found = tag_of(key)
   if type(found) == 'table' then return found end
   if not found then
     if condition ~= 'absent' then return 0 end
-  elseif found == own then return 1
+  elseif found == own then
+    redis.pcall('SETRANGE', key, 0, '\1')
+    return 1
   elseif found == '' or condition == 'absent' or (condition ~= 'present' and condition ~= found) then
     return whole(key)
   end

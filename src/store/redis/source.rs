@@ -8,7 +8,7 @@ use redis::{
     aio::{ConnectionLike, MultiplexedConnection},
     cmd,
 };
-use tokio::time::timeout;
+use tokio::task::JoinSet;
 
 use super::{fault::Fault, greeting};
 use crate::store::StoreErrorKind;
@@ -61,15 +61,7 @@ impl Source {
     pub(super) async fn open(&self, limit: Duration, on_loss: OnLoss) -> Result<Arc<dyn Transport>, Fault> {
         match self {
             Self::Server(info) | Self::Node(info) => Ok(Arc::new(dial(info, limit, Some(on_loss)).await?)),
-            Self::Sentinel(sentinels) => {
-                let primary = sentinels.primary(limit).await?;
-                let connection = dial(&primary, limit, Some(on_loss)).await?;
-                // A Sentinel that has been cut off may still name the old one.
-                match greeting::role(&connection, limit).await? {
-                    Some(role) if role != "master" => Err(Fault::Down("Sentinel names a replica".into())),
-                    _ => Ok(Arc::new(connection)),
-                }
-            }
+            Self::Sentinel(sentinels) => Ok(Arc::new(sentinels.open(limit, on_loss).await?)),
             Self::Own(connection) => Ok(Arc::clone(connection)),
         }
     }
@@ -81,35 +73,53 @@ impl Source {
 }
 
 impl Sentinels {
-    /// Where the first Sentinel that answers says the primary is.
-    async fn primary(&self, limit: Duration) -> Result<ConnectionInfo, Fault> {
-        let mut question = cmd("SENTINEL");
-        question.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
+    /// A connection to the primary. All are asked at once, and the first answer that proves right will do:
+    /// one may be away, and one that has been cut off may still name the old primary.
+    async fn open(&self, limit: Duration, on_loss: OnLoss) -> Result<MultiplexedConnection, Fault> {
+        let mut answers = JoinSet::new();
+        for sentinel in &self.addresses {
+            answers.spawn(primary(sentinel.clone(), self.name.clone(), limit));
+        }
         let mut last = Fault::Unusable(StoreErrorKind::Misconfigured, "no Sentinel is given".into());
-        for address in &self.addresses {
-            let asked = async {
-                let connection = dial(address, limit, None).await?;
-                Ok::<_, Fault>(connection.one(&question).await?.extract_error()?)
-            };
-            match timeout(limit, asked).await {
-                Ok(Ok(Value::Array(found))) => return at(&self.settings, &found).ok_or(Fault::Strange),
-                Ok(Ok(_)) => {
-                    let words = format!("Sentinel watches no primary named `{}`", self.name);
-                    last = Fault::Unusable(StoreErrorKind::Misconfigured, words);
+        while let Some(answer) = answers.join_next().await {
+            let Ok(answer) = answer else { continue };
+            let opened = async {
+                let (host, port) = answer?;
+                let connection =
+                    dial(&with_address(&self.settings, host, port), limit, Some(Arc::clone(&on_loss)))
+                        .await?;
+                match greeting::role(&connection, limit).await? {
+                    Some(role) if role != "master" => Err(Fault::Down("Sentinel names a replica".into())),
+                    _ => Ok(connection),
                 }
-                Ok(Err(fault)) => last = fault,
-                Err(_) => last = Fault::Down("Sentinel does not answer".into()),
+            };
+            match opened.await {
+                Ok(connection) => return Ok(connection),
+                Err(fault) => last = fault,
             }
         }
         Err(last)
     }
 }
 
-/// These settings at another address, given as `[host, port]`.
-fn at(settings: &ConnectionInfo, address: &[Value]) -> Option<ConnectionInfo> {
-    let [Value::BulkString(host), Value::BulkString(port)] = address else { return None };
-    let port = std::str::from_utf8(port).ok()?.parse().ok()?;
-    Some(with_address(settings, String::from_utf8(host.clone()).ok()?, port))
+/// Where this Sentinel says the primary is.
+async fn primary(sentinel: ConnectionInfo, name: String, limit: Duration) -> Result<(String, u16), Fault> {
+    let connection = dial(&sentinel, limit, None).await?;
+    let mut question = cmd("SENTINEL");
+    question.arg("GET-MASTER-ADDR-BY-NAME").arg(&name);
+    match greeting::ask(&connection, &question, limit).await? {
+        Value::Array(address) => match &address[..] {
+            [Value::BulkString(host), Value::BulkString(port)] => {
+                let port = std::str::from_utf8(port).ok().and_then(|port| port.parse().ok());
+                Ok((String::from_utf8_lossy(host).into_owned(), port.ok_or(Fault::Strange)?))
+            }
+            _ => Err(Fault::Strange),
+        },
+        _ => Err(Fault::Unusable(
+            StoreErrorKind::Misconfigured,
+            format!("Sentinel watches no primary named `{name}`"),
+        )),
+    }
 }
 
 /// These settings at another address.

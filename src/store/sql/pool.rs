@@ -229,6 +229,8 @@ impl Tries {
 /// What an engine's own error code means.
 pub(in crate::store) enum Verdict {
     Kind(StoreErrorKind),
+    /// Of kind misconfigured: the table is not there, or not ours.
+    NoTable,
     Contended,
     Lost,
 }
@@ -262,7 +264,7 @@ pub(in crate::store) fn failure(error: Error, verdict: fn(&dyn DatabaseError) ->
             let code = error.code().unwrap_or_default();
             let message = format!("{} (SQLSTATE {code})", error.message());
             match verdict(&*error) {
-                Verdict::Kind(StoreErrorKind::Misconfigured) => Failure::Final(StoreError::new(
+                Verdict::NoTable => Failure::Final(StoreError::new(
                     StoreErrorKind::Misconfigured,
                     format!("{message}; has migrate() been run on this database, with this table name?"),
                 )),

@@ -1,26 +1,30 @@
 //! Sessions in a SQLite file.
 
 mod queue;
+mod statements;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params};
+use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
 use self::{
     queue::Queue,
+    statements::{Statements, misconfigured, store_error},
     worker::{Jobs, Worker, call},
 };
 use super::{
-    Applied, Record, Store, StoreError, StoreErrorKind, When, Written,
-    sql::{Change, Row, Table, millis, record},
+    Record, Store, StoreError, When, Written,
+    sql::{Change, Table, millis},
 };
 use crate::{
     clock::{Clock, SharedClock, Timestamp},
@@ -32,35 +36,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Threads that read at the same time. One lookup takes a few microseconds.
 const READERS: usize = 2;
-
-const GET: &str = "SELECT tag, expires_at, principal, data FROM {table} WHERE id = ?1 AND expires_at > ?2";
-
-const CREATE: &str = "INSERT INTO {table} (id, tag, expires_at, principal, data)
-VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO NOTHING";
-
-const REPLACE: &str = "UPDATE {table} SET id = ?1, tag = ?2, expires_at = ?3, principal = ?4, data = ?5
-WHERE id = ?6 AND expires_at > ?7 AND (?8 IS NULL OR tag = ?8)";
-
-const TOUCH: &str = "UPDATE {table} SET expires_at = max(expires_at, ?2) WHERE id = ?1 AND expires_at > ?3";
-
-const DESTROY: &str = "DELETE FROM {table} WHERE id = ?1";
-
-const CLEAR: &str = "DELETE FROM {table} WHERE id = ?1 AND expires_at <= ?2";
-
-const SWEEP: &str = "DELETE FROM {table} WHERE id IN (
-    SELECT id FROM {table} WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2
-)";
-
-/// Rows are looked up by id only, and small: they live in the primary key's tree itself.
-const MIGRATE: &str = "CREATE TABLE IF NOT EXISTS {table} (
-    id BLOB NOT NULL PRIMARY KEY,
-    tag INTEGER NOT NULL,
-    expires_at INTEGER NOT NULL,
-    principal BLOB,
-    data BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS \"{name}_expires_at\" ON {table} (expires_at);
-CREATE INDEX IF NOT EXISTS \"{name}_principal\" ON {table} (principal) WHERE principal IS NOT NULL;";
 
 /// Sessions in a SQLite file: the embedded store of one machine, which survives restarts and crashes.
 ///
@@ -176,17 +151,17 @@ impl SqliteBuilder {
         });
         // A table of this name with other columns is found here, not by the first visitor.
         shared.sql.read(&writer, &[0; 32])?;
+        let mut readers = Vec::with_capacity(READERS);
         for number in 0..READERS {
             let reader = self.connect()?;
             reader.pragma_update(None, "query_only", true).map_err(store_error)?;
             let worker = self.worker(reader, &shared, &shared.reads);
-            spawn(&format!("sessions-read-{number}"), move || worker.read())?;
+            readers.push(spawn(&format!("sessions-read-{number}"), move || worker.read())?);
         }
         let worker = self.worker(writer, &shared, &shared.writes);
         let (every, sql) = (self.sweep_every, Arc::clone(&shared.sql));
-        spawn("sessions-write", move || {
-            worker.write(every, |connection, batch| sql.sweep(connection, batch))
-        })?;
+        let sweep = move |connection: &Connection, batch| sql.sweep(connection, batch);
+        spawn("sessions-write", move || worker.write(every, sweep, readers))?;
         Ok(SqliteStore { shared })
     }
 
@@ -226,8 +201,7 @@ impl SqliteBuilder {
                  use a local disk, not a network share"
             )));
         }
-        let migrate = format!("BEGIN IMMEDIATE; {} COMMIT;", self.table.fill(MIGRATE, '"'));
-        connection.execute_batch(&migrate).map_err(store_error)
+        statements::migrate(connection, &self.table)
     }
 
     fn worker(&self, connection: Connection, shared: &Shared, jobs: &Arc<Jobs>) -> Worker {
@@ -240,8 +214,8 @@ impl SqliteBuilder {
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
-    thread::Builder::new().name(name.to_owned()).spawn(run).map(drop).map_err(StoreError::unavailable)
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    thread::Builder::new().name(name.to_owned()).spawn(run).map_err(StoreError::unavailable)
 }
 
 impl SqliteStore {
@@ -313,15 +287,12 @@ impl Store for SqliteStore {
 
     async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
         let (id, expires_at) = (key.digest(), millis(expires_at));
-        self.write(move |sql, connection| {
-            run(connection, &sql.touch, params![id, expires_at, sql.now()]).map(|rows| rows == 1)
-        })
-        .await
+        self.write(move |sql, connection| sql.touch(connection, &id, expires_at)).await
     }
 
     async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
         let id = key.digest();
-        self.write(move |sql, connection| run(connection, &sql.destroy, params![id]).map(drop)).await
+        self.write(move |sql, connection| sql.destroy(connection, &id)).await
     }
 
     async fn rotate(
@@ -333,10 +304,7 @@ impl Store for SqliteStore {
     ) -> Result<Written, StoreError> {
         let change = Change::new(old, new, record, when);
         self.write(move |sql, connection| match when {
-            When::Absent => match sql.read(connection, &change.old)? {
-                None => sql.create(connection, &change),
-                current => Ok(Written::Conflict(current)),
-            },
+            When::Absent => sql.create_beside(connection, &change),
             When::Present | When::Tagged(_) => sql.replace(connection, &change),
         })
         .await
@@ -351,145 +319,4 @@ impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteStore").finish_non_exhaustive()
     }
-}
-
-/// The statements on one table, and the time that they compare with.
-struct Statements {
-    get: String,
-    create: String,
-    replace: String,
-    touch: String,
-    destroy: String,
-    clear: String,
-    sweep: String,
-    clock: SharedClock,
-}
-
-impl Statements {
-    fn on(table: &Table, clock: SharedClock) -> Self {
-        let fill = |sql| table.fill(sql, '"');
-        Self {
-            get: fill(GET),
-            create: fill(CREATE),
-            replace: fill(REPLACE),
-            touch: fill(TOUCH),
-            destroy: fill(DESTROY),
-            clear: fill(CLEAR),
-            sweep: fill(SWEEP),
-            clock,
-        }
-    }
-
-    fn now(&self) -> i64 {
-        millis(self.clock.now())
-    }
-
-    fn read(&self, connection: &Connection, id: &[u8; 32]) -> Result<Option<Record>, StoreError> {
-        let mut statement = connection.prepare_cached(&self.get).map_err(store_error)?;
-        let row: Option<Row> = statement
-            .query_row(params![id, self.now()], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-            })
-            .optional()
-            .map_err(store_error)?;
-        row.map(record).transpose()
-    }
-
-    fn create(&self, connection: &Connection, change: &Change) -> Result<Written, StoreError> {
-        loop {
-            let values =
-                params![change.new, change.tag, change.expires_at, change.principal, change.data.as_ref()];
-            if run(connection, &self.create, values)? == 1 {
-                return Ok(Written::Done);
-            }
-            if run(connection, &self.clear, params![change.new, self.now()])? == 1 {
-                continue;
-            }
-            return Ok(match self.read(connection, &change.new)? {
-                Some(current) if change.is_own(&current) => Written::Done,
-                current => Written::Conflict(current),
-            });
-        }
-    }
-
-    fn replace(&self, connection: &Connection, change: &Change) -> Result<Written, StoreError> {
-        loop {
-            let mut statement = connection.prepare_cached(&self.replace).map_err(store_error)?;
-            let replaced = statement.execute(params![
-                change.new,
-                change.tag,
-                change.expires_at,
-                change.principal,
-                change.data.as_ref(),
-                change.old,
-                self.now(),
-                change.expected,
-            ]);
-            match replaced {
-                Ok(1) => return Ok(Written::Done),
-                Ok(_) => break,
-                Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {}
-                Err(error) => return Err(store_error(error)),
-            }
-            if run(connection, &self.clear, params![change.new, self.now()])? == 0 {
-                // Not with the record under the new key: the caller would take it for the session's own.
-                return Ok(Written::Conflict(None));
-            }
-        }
-        let in_place = match change.expected {
-            Some(_) => self.read(connection, &change.old)?,
-            // Any record would have done, so there was none.
-            None => None,
-        };
-        let refused = change.refused(in_place);
-        if refused == Written::Gone && change.old != change.new {
-            // An earlier attempt may have moved the session already.
-            let moved = self.read(connection, &change.new)?.is_some_and(|current| change.is_own(&current));
-            return Ok(if moved { Written::Done } else { Written::Gone });
-        }
-        Ok(refused)
-    }
-
-    fn sweep(&self, connection: &Connection, batch: u32) -> Result<usize, StoreError> {
-        run(connection, &self.sweep, params![self.now(), batch])
-    }
-}
-
-fn run(connection: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<usize, StoreError> {
-    connection.prepare_cached(sql).and_then(|mut statement| statement.execute(values)).map_err(store_error)
-}
-
-fn misconfigured(sentence: impl Into<String>) -> StoreError {
-    StoreError::new(StoreErrorKind::Misconfigured, sentence.into())
-}
-
-/// What a failed statement means. <https://www.sqlite.org/rescode.html>
-fn store_error(error: rusqlite::Error) -> StoreError {
-    let kind = match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::OutOfMemory) => {
-            StoreErrorKind::Unavailable(Applied::No)
-        }
-        Some(ErrorCode::ReadOnly) => StoreErrorKind::ReadOnly,
-        Some(ErrorCode::DiskFull) => StoreErrorKind::Full,
-        Some(ErrorCode::TooBig) => StoreErrorKind::TooLarge,
-        Some(ErrorCode::DatabaseCorrupt) => StoreErrorKind::Corrupt,
-        Some(ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
-            StoreErrorKind::Denied
-        }
-        // The disk fails; nobody knows how much of the transaction it has taken.
-        Some(ErrorCode::SystemIoFailure) => StoreErrorKind::Unavailable(Applied::Unknown),
-        None if is_of_the_row(&error) => StoreErrorKind::Corrupt,
-        // No such column, not a database, a constraint that is not ours.
-        _ => StoreErrorKind::Misconfigured,
-    };
-    StoreError::new(kind, error)
-}
-
-const fn is_of_the_row(error: &rusqlite::Error) -> bool {
-    matches!(
-        error,
-        rusqlite::Error::InvalidColumnType(..)
-            | rusqlite::Error::IntegralValueOutOfRange(..)
-            | rusqlite::Error::FromSqlConversionFailure(..)
-    )
 }

@@ -59,6 +59,11 @@ impl<T> Queue<T> {
         count > 0 || !state.closed
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).waiting.len()
+    }
+
     /// Lets nobody in any more; who waits is still served.
     pub(super) fn close(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;

@@ -6,6 +6,7 @@
 
 use std::{
     sync::Arc,
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -108,11 +109,13 @@ impl Worker {
         }
     }
 
-    /// Writes, and between the writes sweeps about every `every`.
+    /// Writes, and between the writes sweeps about every `every`. Ends after the `readers`: the connection
+    /// that is closed last, and alone, takes the log into the file.
     pub(super) fn write(
         self,
         every: Duration,
         sweep: impl Fn(&Connection, u32) -> Result<usize, StoreError>,
+        readers: Vec<JoinHandle<()>>,
     ) {
         let mut taken = Vec::with_capacity(TOGETHER);
         let mut next = Instant::now() + spread(every);
@@ -140,6 +143,10 @@ impl Worker {
             failing = swept.is_err();
             let full = swept.is_ok_and(|count| u32::try_from(count).is_ok_and(|count| count >= BATCH));
             next = Instant::now() + if full { PAUSE } else { spread(every) };
+        }
+        for reader in readers {
+            // One that has panicked has closed its connection too.
+            reader.join().ok();
         }
     }
 

@@ -1,0 +1,87 @@
+//! This crate.
+
+use axum::{Router, routing::get};
+use axum_generic_session::{Error, MemoryStore, Session, SessionLayer};
+use cookie::Key;
+use serde::{Deserialize, Serialize};
+
+use super::{Mode, Size, profile};
+
+/// A view on one of the session's values.
+#[derive(Default, Serialize, Deserialize)]
+struct Visits {
+    n: u64,
+}
+
+pub fn app(mode: Mode) -> Router {
+    let layer = SessionLayer::new(MemoryStore::new()).defer(mode != Mode::Eager);
+    match mode {
+        Mode::Signed => routes().layer(layer.keys([&Key::generate()])),
+        Mode::Deferred | Mode::Eager => routes().layer(layer),
+    }
+}
+
+pub fn routes() -> Router {
+    Router::new()
+        .route("/untouched", get(|| async { 1_u64.to_string() }))
+        .route("/extracted", get(|_: Session| async { 1_u64.to_string() }))
+        .route("/read", get(read))
+        .route("/change", get(change))
+        .route("/same", get(same))
+        .route("/new", get(new))
+        .route("/typed/read", get(typed_read))
+        .route("/typed/change", get(typed_change))
+        .route("/fill/small", get(|session| fill(session, Size::Small)))
+        .route("/fill/large", get(|session| fill(session, Size::Large)))
+        .route("/increment", get(increment))
+}
+
+async fn read(session: Session) -> Result<String, Error> {
+    Ok(session.value::<u64>("n").await?.unwrap_or(0).to_string())
+}
+
+async fn change(session: Session) -> Result<String, Error> {
+    let n = session.value::<u64>("n").await?.unwrap_or(0) + 1;
+    session.insert("n", n).await?;
+    Ok(n.to_string())
+}
+
+async fn same(session: Session) -> Result<String, Error> {
+    session.insert("lang", "en").await?;
+    Ok(1_u64.to_string())
+}
+
+async fn new(session: Session) -> Result<String, Error> {
+    session.insert("profile", profile()).await?;
+    Ok(1_u64.to_string())
+}
+
+async fn typed_read(session: Session<Visits>) -> Result<String, Error> {
+    Ok(session.get().await?.n.to_string())
+}
+
+async fn typed_change(session: Session<Visits>) -> Result<String, Error> {
+    let n = session.update(|visits| {
+        visits.n += 1;
+        visits.n
+    });
+    Ok(n.await?.to_string())
+}
+
+async fn fill(session: Session, size: Size) -> Result<String, Error> {
+    for (key, value) in size.data() {
+        session.insert(&key, value).await?;
+    }
+    Ok(1_u64.to_string())
+}
+
+/// A counter that many requests count at one time, each with something else to wait for.
+async fn increment(session: Session<Visits>) -> Result<String, Error> {
+    session.get().await?;
+    tokio::task::yield_now().await;
+    let n = session.transact(|visits| {
+        visits.n += 1;
+        visits.n
+    });
+    Ok(n.await?.to_string())
+}

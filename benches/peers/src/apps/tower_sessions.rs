@@ -1,0 +1,71 @@
+//! tower-sessions with its memory store.
+
+use ::tower_sessions::{Expiry, MemoryStore, Session, SessionManagerLayer, session::Error};
+use axum::{Router, http::StatusCode, routing::get};
+use time::Duration;
+
+use super::{Mode, Size, profile};
+
+pub fn app(mode: Mode) -> Router {
+    let layer =
+        SessionManagerLayer::new(MemoryStore::default()).with_expiry(Expiry::OnInactivity(Duration::days(1)));
+    match mode {
+        Mode::Signed => routes().layer(layer.with_signed(cookie::Key::generate())),
+        Mode::Deferred | Mode::Eager => routes().layer(layer),
+    }
+}
+
+pub fn routes() -> Router {
+    Router::new()
+        .route("/untouched", get(|| async { 1_u64.to_string() }))
+        .route("/extracted", get(|_: Session| async { 1_u64.to_string() }))
+        .route("/read", get(read))
+        .route("/change", get(change))
+        .route("/same", get(same))
+        .route("/new", get(new))
+        .route("/typed/read", get(read))
+        .route("/typed/change", get(change))
+        .route("/fill/small", get(|session| fill(session, Size::Small)))
+        .route("/fill/large", get(|session| fill(session, Size::Large)))
+        .route("/increment", get(increment))
+}
+
+type Answer = Result<String, StatusCode>;
+
+fn failed(_: Error) -> StatusCode {
+    StatusCode::INTERNAL_SERVER_ERROR
+}
+
+async fn read(session: Session) -> Answer {
+    Ok(session.get::<u64>("n").await.map_err(failed)?.unwrap_or(0).to_string())
+}
+
+async fn change(session: Session) -> Answer {
+    let n = session.get::<u64>("n").await.map_err(failed)?.unwrap_or(0) + 1;
+    session.insert("n", n).await.map_err(failed)?;
+    Ok(n.to_string())
+}
+
+async fn same(session: Session) -> Answer {
+    session.insert("lang", "en").await.map_err(failed)?;
+    Ok(1_u64.to_string())
+}
+
+async fn new(session: Session) -> Answer {
+    session.insert("profile", profile()).await.map_err(failed)?;
+    Ok(1_u64.to_string())
+}
+
+async fn fill(session: Session, size: Size) -> Answer {
+    for (key, value) in size.data() {
+        session.insert(&key, value).await.map_err(failed)?;
+    }
+    Ok(1_u64.to_string())
+}
+
+async fn increment(session: Session) -> Answer {
+    let n = session.get::<u64>("n").await.map_err(failed)?.unwrap_or(0) + 1;
+    tokio::task::yield_now().await;
+    session.insert("n", n).await.map_err(failed)?;
+    Ok(n.to_string())
+}

@@ -1,0 +1,145 @@
+//! What one request costs in the process: time on the processor, allocations, bytes.
+
+use axum::{Router, http::HeaderValue};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::{
+    allocations,
+    apps::{Mode, Peer, Size, app, call, visitors},
+    report::{Cell, Row, Target, median},
+};
+
+/// Visitors that the requests of a scenario are spread over.
+const VISITORS: usize = 64;
+/// Requests whose allocations are counted.
+const COUNTED: usize = 256;
+
+pub struct Scenario {
+    pub name: &'static str,
+    path: &'static str,
+    mode: Mode,
+    /// The session that the request names, if it names one.
+    session: Option<Size>,
+    target: Target,
+}
+
+const fn scenario(
+    name: &'static str,
+    path: &'static str,
+    mode: Mode,
+    session: Option<Size>,
+    target: Target,
+) -> Scenario {
+    Scenario { name, path, mode, session, target }
+}
+
+const SMALL: Option<Size> = Some(Size::Small);
+const LARGE: Option<Size> = Some(Size::Large);
+
+/// The rows of the table, by name.
+pub const SCENARIOS: [Scenario; 21] = {
+    use Mode::{Deferred, Eager, Signed};
+    use Target as T;
+    [
+        scenario("untouched, no cookie", "/untouched", Deferred, None, T::ratio(0.25).and_allocations(2.0)),
+        scenario("untouched, cookie", "/untouched", Deferred, SMALL, T::ratio(0.2).and_allocations(2.0)),
+        scenario("untouched, signed cookie", "/untouched", Signed, SMALL, T::ratio(0.2).and_allocations(2.0)),
+        scenario("extracted, not used", "/extracted", Deferred, SMALL, T::NONE),
+        scenario("read a value, 200 B", "/read", Deferred, SMALL, T::ratio(0.35).and_allocations(8.0)),
+        scenario("read a value, 4 KB", "/read", Deferred, LARGE, T::ratio(0.2).and_allocations(8.0)),
+        scenario("read a view, 200 B", "/typed/read", Deferred, SMALL, T::ratio(0.35).and_allocations(8.0)),
+        scenario("read a view, 4 KB", "/typed/read", Deferred, LARGE, T::ratio(0.2).and_allocations(8.0)),
+        scenario("read a value, 200 B, signed", "/read", Signed, SMALL, T::ratio(0.35)),
+        scenario("change a value, 200 B", "/change", Deferred, SMALL, T::ratio(0.5)),
+        scenario("change a value, 4 KB", "/change", Deferred, LARGE, T::ratio(0.15)),
+        scenario("change a view, 200 B", "/typed/change", Deferred, SMALL, T::ratio(0.5)),
+        scenario("change a view, 4 KB", "/typed/change", Deferred, LARGE, T::ratio(0.15)),
+        scenario("change a value, 200 B, signed", "/change", Signed, SMALL, T::ratio(0.5)),
+        scenario("write the same value, 200 B", "/same", Deferred, SMALL, T::ratio(0.5)),
+        scenario("write the same value, 4 KB", "/same", Deferred, LARGE, T::ratio(0.5)),
+        scenario("new session, 200 B", "/new", Deferred, None, T::ratio(0.5)),
+        scenario("new session, 200 B, signed", "/new", Signed, None, T::ratio(0.5)),
+        scenario("eager, untouched, no cookie", "/untouched", Eager, None, T::NONE),
+        scenario("eager, untouched, 200 B", "/untouched", Eager, SMALL, T::NONE),
+        scenario("eager, read a value, 200 B", "/read", Eager, SMALL, T::NONE),
+    ]
+};
+
+/// A scenario set up for a peer.
+pub struct Stage {
+    peer: Peer,
+    app: Router,
+    path: &'static str,
+    cookies: Vec<HeaderValue>,
+}
+
+impl Stage {
+    pub async fn new(peer: Peer, scenario: &Scenario) -> Self {
+        let mut app = app(peer, scenario.mode).await;
+        let cookies = match (scenario.session, peer) {
+            (None, _) => Vec::new(),
+            (Some(_), Peer::Plain) => {
+                vec![HeaderValue::from_static("sid=k3JYx0bq0T5uQH2m8s1LrWvZ4nCdEfGa"); VISITORS]
+            }
+            (Some(size), _) => visitors(&mut app, size, VISITORS).await,
+        };
+        Self { peer, app, path: scenario.path, cookies }
+    }
+
+    pub async fn run(&mut self, requests: usize) {
+        for i in 0..requests {
+            let cookie = if self.cookies.is_empty() { None } else { self.cookies.get(i % VISITORS) };
+            drop(call(&mut self.app, self.path, cookie).await);
+        }
+    }
+
+    /// Nanoseconds of the processor per request; of all threads, since one peer signs on another one.
+    async fn time(&mut self, requests: usize) -> f64 {
+        let before = clock_gettime(ClockId::ProcessCPUTime);
+        self.run(requests).await;
+        let after = clock_gettime(ClockId::ProcessCPUTime);
+        let nanos = (after.tv_sec - before.tv_sec) * 1_000_000_000 + (after.tv_nsec - before.tv_nsec);
+        nanos as f64 / requests as f64
+    }
+}
+
+/// All scenarios, the peers taking turns.
+pub async fn rows(rounds: usize, requests: usize, only: Option<&str>) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for scenario in SCENARIOS.iter().filter(|s| only.is_none_or(|only| s.name.contains(only))) {
+        eprintln!("{}", scenario.name);
+        let mut counted = Vec::new();
+        let mut times = vec![Vec::new(); Peer::ALL.len()];
+        for peer in Peer::ALL {
+            let mut stage = Stage::new(peer, scenario).await;
+            stage.run(COUNTED).await;
+            counted.push(allocations::during(stage.run(COUNTED)).await);
+        }
+        for round in 0..rounds {
+            // New stages each round: no peer keeps what it has grown, or a lucky place in memory.
+            for turn in 0..Peer::ALL.len() {
+                let peer = Peer::ALL[(round + turn) % Peer::ALL.len()];
+                let mut stage = Stage::new(peer, scenario).await;
+                stage.run(requests / 10).await;
+                times[stage.peer as usize].push(stage.time(requests).await);
+            }
+        }
+        let times: Vec<_> = times.into_iter().map(median).collect();
+        let cells = Peer::ALL.into_iter().map(|peer| {
+            let (i, plain) = (peer as usize, Peer::Plain as usize);
+            let above = |what: fn(&allocations::Allocated) -> u64| {
+                let per = |i: usize| what(&counted[i]) as f64 / COUNTED as f64;
+                if i == plain { per(i) } else { per(i) - per(plain) }
+            };
+            Cell {
+                peer,
+                value: if i == plain { times[i] } else { times[i] - times[plain] },
+                whole: Some(times[i]),
+                allocations: Some(above(|a| a.calls)),
+                allocated_bytes: Some(above(|a| a.bytes)),
+            }
+        });
+        rows.push(Row::new(scenario.name, "ns / allocations", scenario.target, cells.collect()));
+    }
+    rows
+}

@@ -1,0 +1,160 @@
+//! A whole server over loopback: one process serves on one thread, this one asks over kept connections.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    process::Child,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    apps::{Mode, Peer, Size, app},
+    child,
+    report::{Cell, Row, Target, median},
+};
+
+const CONNECTIONS: usize = 32;
+
+/// In the child: serves until its input is closed.
+pub async fn serve(peer: Peer) {
+    let app = app(peer, Mode::Deferred).await;
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    child::tell(&listener.local_addr().expect("an address"));
+    let (gone, parent) = tokio::sync::oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read(&mut [0]);
+        drop(gone);
+    });
+    let server = axum::serve(listener, app).with_graceful_shutdown(async {
+        let _ = parent.await;
+    });
+    server.await.expect("a server");
+}
+
+struct Server {
+    peer: Peer,
+    process: Child,
+    connections: Vec<Connection>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    cookie: String,
+    buffer: Vec<u8>,
+}
+
+impl Server {
+    fn start(peer: Peer) -> Self {
+        let mut process = child::start("serve", &[peer.word()]);
+        let address: SocketAddr = child::first_line(&mut process);
+        let connections = (0..CONNECTIONS).map(|_| Connection::open(address)).collect();
+        Self { peer, process, connections }
+    }
+
+    /// Requests per second, and microseconds of the server's processor per request.
+    fn load(&mut self, path: &str, slice: Duration) -> (f64, f64) {
+        let requests: Vec<_> = self.connections.iter().map(|c| c.request(path)).collect();
+        let (cpu, began) = (self.cpu(), Instant::now());
+        let mut done = 0;
+        while began.elapsed() < slice {
+            for (connection, request) in self.connections.iter_mut().zip(&requests) {
+                connection.stream.write_all(request).expect("an open connection");
+            }
+            for connection in &mut self.connections {
+                connection.response();
+                done += 1;
+            }
+        }
+        let (elapsed, cpu) = (began.elapsed(), self.cpu() - cpu);
+        (f64::from(done) / elapsed.as_secs_f64(), cpu.as_secs_f64() * 1e6 / f64::from(done))
+    }
+
+    /// What the server's process has used of the processor.
+    fn cpu(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.process.id());
+        let stat = fs::read_to_string(path).expect("a running server");
+        // The fields after the name: 12 and 13 are user and system time in hundredths of a second.
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+        let ticks: u64 = fields[11..13].iter().map(|n| n.parse::<u64>().unwrap_or(0)).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    fn stop(mut self) {
+        drop(self.process.stdin.take());
+        self.connections.clear();
+        self.process.wait().expect("the server's end");
+    }
+}
+
+impl Connection {
+    fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("a server");
+        stream.set_nodelay(true).expect("a socket");
+        let mut connection = Self { stream, cookie: String::new(), buffer: Vec::new() };
+        let request = connection.request(Size::Small.fill());
+        connection.stream.write_all(&request).expect("an open connection");
+        let head = connection.response();
+        let cookies = head.lines().filter_map(|line| line.strip_prefix("set-cookie: ")?.split(';').next());
+        connection.cookie = cookies.collect::<Vec<_>>().join("; ");
+        connection
+    }
+
+    fn request(&self, path: &str) -> Vec<u8> {
+        let cookie =
+            if self.cookie.is_empty() { String::new() } else { format!("cookie: {}\r\n", self.cookie) };
+        let agent = "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0";
+        format!("GET {path} HTTP/1.1\r\nhost: shop.example\r\nuser-agent: {agent}\r\naccept: text/html\r\n{cookie}\r\n")
+            .into_bytes()
+    }
+
+    /// Reads one response and gives its head.
+    fn response(&mut self) -> String {
+        self.buffer.clear();
+        let mut chunk = [0; 2048];
+        loop {
+            let read = self.stream.read(&mut chunk).expect("an open connection");
+            assert!(read > 0, "the server has hung up");
+            self.buffer.extend_from_slice(&chunk[..read]);
+            let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+            let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
+            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+            let length: usize = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
+                .unwrap_or(0);
+            if self.buffer.len() >= end + 4 + length {
+                return head;
+            }
+        }
+    }
+}
+
+pub fn rows(rounds: usize, slice: Duration) -> Vec<Row> {
+    let mut servers: Vec<_> = Peer::ALL.into_iter().map(Server::start).collect();
+    let mut rows = Vec::new();
+    for (what, path, target) in [("read", "/read", 0.95), ("change", "/change", 0.9)] {
+        eprintln!("server, {what}");
+        let mut rates = vec![(Vec::new(), Vec::new()); servers.len()];
+        for round in 0..rounds {
+            for turn in 0..servers.len() {
+                let i = (round + turn) % Peer::ALL.len();
+                let (rate, cpu) = servers[i].load(path, slice);
+                rates[i].0.push(rate);
+                rates[i].1.push(cpu);
+            }
+        }
+        let figures: Vec<_> = rates.into_iter().map(|(rate, cpu)| (median(rate), median(cpu))).collect();
+        let row = |name: String, unit, target, of: &dyn Fn(usize) -> f64| {
+            let cells = servers.iter().enumerate().map(|(i, server)| Cell::of(server.peer, of(i)));
+            Row::new(name, unit, target, cells.collect())
+        };
+        rows.push(row(format!("server, {what}"), "requests/s", Target::NONE, &|i| figures[i].0));
+        rows.push(row(format!("server, {what}: of plain axum"), "times", Target::value(target), &|i| {
+            figures[i].0 / figures[0].0
+        }));
+        rows.push(row(format!("server, {what}: processor"), "us/request", Target::NONE, &|i| figures[i].1));
+    }
+    servers.drain(..).for_each(Server::stop);
+    rows
+}

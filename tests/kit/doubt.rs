@@ -1,0 +1,140 @@
+//! Connections that break between a store and its server: what was carried out is recognised, what nobody
+//! knows is said to be unknown.
+
+use axum_generic_session::{
+    Store,
+    store::{Applied, StoreErrorKind, When, Written},
+};
+
+use crate::{
+    kit::{eventually, key, kind, record, soon, stored},
+    servers::wire::{Fate, Wire},
+};
+
+const IN_DOUBT: StoreErrorKind = StoreErrorKind::Unavailable(Applied::Unknown);
+
+/// A store whose one connection goes through a wire, and one without.
+pub struct Wired<S> {
+    pub wire: Wire,
+    pub store: S,
+    pub direct: S,
+    /// Whether that connection lies in its pool.
+    pub idle: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl<S: Store + Clone> Wired<S> {
+    /// Has every statement prepared, so that a call is one request, and the connection idle: the pool has
+    /// asked it for a sign of life.
+    async fn settle(&self) {
+        let (key, first) = stored(&self.store, record("first")).await;
+        self.store.set(&key, &record("next"), When::Tagged(first.tag)).await.unwrap();
+        self.store.get(&key).await.unwrap();
+        self.store.destroy(&key).await.unwrap();
+        eventually("the connection is idle", async || (self.idle)()).await;
+    }
+
+    /// Makes the call, cuts the connection between request and answer, lets `meanwhile` happen, and only
+    /// then a second attempt.
+    async fn lose_answer<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = T> + Send + 'static,
+        meanwhile: impl AsyncFnOnce(&S),
+    ) -> T {
+        self.settle().await;
+        let cuts = self.wire.cuts();
+        self.wire.once(Fate::CutReply, Fate::Vanish);
+        let call = tokio::spawn(call);
+        soon("the cut", self.wire.cut(cuts + 1)).await;
+        meanwhile(&self.direct).await;
+        self.wire.set(Fate::Pass);
+        soon("the second attempt", call).await.unwrap()
+    }
+}
+
+pub async fn a_write_whose_answer_was_lost_is_recognised<S: Store + Clone>(wired: Wired<S>) {
+    let (key, first, next) = (key(), record("first"), record("next"));
+    let (new, moved) = (self::key(), record("moved"));
+
+    let (store, k, r) = (wired.store.clone(), key.clone(), first.clone());
+    let create = async move { store.set(&k, &r, When::Absent).await };
+    let there = async |direct: &S| assert_eq!(direct.get(&key).await.unwrap(), Some(first.clone()));
+    assert_eq!(wired.lose_answer(create, there).await.unwrap(), Written::Done);
+
+    let (store, k, r, tag) = (wired.store.clone(), key.clone(), next.clone(), first.tag);
+    let change = async move { store.set(&k, &r, When::Tagged(tag)).await };
+    let there = async |direct: &S| assert_eq!(direct.get(&key).await.unwrap(), Some(next.clone()));
+    assert_eq!(wired.lose_answer(change, there).await.unwrap(), Written::Done);
+
+    let (store, k, n, r, tag) = (wired.store.clone(), key.clone(), new.clone(), moved.clone(), next.tag);
+    let rotate = async move { store.rotate(&k, When::Tagged(tag), &n, &r).await };
+    let there = async |direct: &S| assert_eq!(direct.get(&new).await.unwrap(), Some(moved.clone()));
+    assert_eq!(wired.lose_answer(rotate, there).await.unwrap(), Written::Done);
+    assert_eq!(wired.direct.get(&key).await.unwrap(), None);
+
+    let (store, n) = (wired.store.clone(), new.clone());
+    let destroy = async move { store.destroy(&n).await };
+    let gone = async |direct: &S| assert_eq!(direct.get(&new).await.unwrap(), None);
+    wired.lose_answer(destroy, gone).await.unwrap();
+    assert_eq!(wired.direct.get(&new).await.unwrap(), None);
+}
+
+/// The write was made, its answer lost, and before the store could ask again another writer went on from it.
+/// A conflict now would make the caller apply its change a second time.
+pub async fn a_lost_write_that_others_have_built_on_is_in_doubt_not_in_conflict<S: Store + Clone>(
+    wired: Wired<S>,
+) {
+    let (key, first) = stored(&wired.direct, record("0")).await;
+    let (mine, theirs) = (record("1"), record("2"));
+    let (store, k, r) = (wired.store.clone(), key.clone(), mine.clone());
+    let change = async move { store.set(&k, &r, When::Tagged(first.tag)).await };
+    let build_on = async |direct: &S| {
+        assert_eq!(direct.set(&key, &theirs, When::Tagged(mine.tag)).await.unwrap(), Written::Done);
+    };
+    assert_eq!(kind(wired.lose_answer(change, build_on).await), IN_DOUBT);
+    assert_eq!(wired.direct.get(&key).await.unwrap(), Some(theirs));
+}
+
+/// And one that has been logged out meanwhile is gone, whether or not it was written.
+pub async fn a_lost_write_to_a_session_that_was_ended_meanwhile_is_gone<S: Store + Clone>(wired: Wired<S>) {
+    let (key, first) = stored(&wired.direct, record("0")).await;
+    let (store, k, r) = (wired.store.clone(), key.clone(), record("1"));
+    let change = async move { store.set(&k, &r, When::Tagged(first.tag)).await };
+    let end = async |direct: &S| direct.destroy(&key).await.unwrap();
+    assert_eq!(wired.lose_answer(change, end).await.unwrap(), Written::Gone);
+    assert_eq!(wired.direct.get(&key).await.unwrap(), None);
+}
+
+pub async fn a_request_that_was_lost_is_sent_again<S: Store + Clone>(wired: Wired<S>) {
+    let Wired { wire, store, direct, .. } = &wired;
+    let (key, first) = (key(), record("first"));
+    for call in ["create", "get", "destroy"] {
+        wired.settle().await;
+        let cuts = wire.cuts();
+        wire.set(Fate::CutRequest);
+        match call {
+            "create" => {
+                let answer = soon(call, store.set(&key, &first, When::Absent)).await.unwrap();
+                assert_eq!(answer, Written::Done);
+            }
+            "get" => assert_eq!(soon(call, store.get(&key)).await.unwrap(), Some(first.clone())),
+            _ => soon(call, store.destroy(&key)).await.unwrap(),
+        }
+        assert_eq!(wire.cuts(), cuts + 1, "{call}");
+    }
+    assert_eq!(direct.get(&key).await.unwrap(), None);
+}
+
+/// The second attempt finds no connection: that the first one broke is what counts.
+pub async fn an_answer_that_stays_lost_is_in_doubt<S: Store + Clone>(wired: Wired<S>) {
+    let Wired { wire, store, direct, .. } = &wired;
+    let (key, first) = stored(direct, record("first")).await;
+    wired.settle().await;
+    wire.once(Fate::CutReply, Fate::Refuse);
+    let mine = record("mine");
+    let set = store.set(&key, &mine, When::Tagged(first.tag));
+    assert_eq!(kind(soon("set", set).await), IN_DOUBT);
+    // A read changes nothing, so there is nothing to doubt.
+    assert_eq!(kind(soon("get", store.get(&key)).await), StoreErrorKind::Unavailable(Applied::No));
+    wire.set(Fate::Pass);
+    eventually("the pool recovers", async || store.get(&key).await.is_ok()).await;
+}

@@ -1,0 +1,72 @@
+//! The server away, killed, and back.
+
+use std::{sync::Arc, time::Duration};
+
+use axum_generic_session::{
+    Store,
+    store::{Applied, MySqlStore, StoreErrorKind, When},
+};
+
+use super::{
+    kit::{eventually, history::History, kind, living, record, soon, stored},
+    pool_of,
+    servers::mariadb::MariaDb,
+    store,
+};
+
+/// A pool that says soon that nobody is there.
+fn impatient(port: u16) -> sqlx::MySqlPool {
+    let pool = pool_of(8, port, "DO 0");
+    let options = pool.options().clone().acquire_timeout(Duration::from_millis(200));
+    options.connect_lazy_with(pool.connect_options().as_ref().clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_away_is_unavailable_and_nothing_has_to_be_restarted() {
+    let mut server = MariaDb::start(&[]);
+    let store = MySqlStore::new(impatient(server.port()));
+    store.migrate().await.unwrap();
+    let sweeper = store.sweep_every(Duration::from_millis(10));
+    for outage in 0..3 {
+        let (kept, first) = stored(&store, record("kept")).await;
+        server.kill();
+        let answer = soon("set", store.set(&kept, &record("x"), When::Tagged(first.tag))).await;
+        assert!(matches!(kind(answer), StoreErrorKind::Unavailable(_)), "{outage}");
+        let answer = soon("get", store.get(&kept)).await;
+        assert_eq!(kind(answer), StoreErrorKind::Unavailable(Applied::No), "{outage}");
+        assert!(matches!(kind(soon("destroy", store.destroy(&kept)).await), StoreErrorKind::Unavailable(_)));
+        server.restart();
+        eventually("it answers again", async || store.get(&kept).await.is_ok()).await;
+        assert!(store.get(&kept).await.unwrap().is_some());
+        // The sweeper has lived through it.
+        let (dead, _) = stored(&store, living(Duration::ZERO, "dead")).await;
+        eventually("it is swept", async || {
+            let sql = "SELECT 1 FROM axum_sessions WHERE id = ?";
+            let row =
+                sqlx::query(sql).bind(&dead.digest()[..]).fetch_optional(&impatient(server.port())).await;
+            row.unwrap().is_none()
+        })
+        .await;
+    }
+    drop(sweeper);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_acknowledged_write_survives_kill_9() {
+    let mut server = MariaDb::start(&[]);
+    let history = Arc::new(History::default());
+    for round in 0..4 {
+        let mut writers = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let store = MySqlStore::new(impatient(server.port())).table("durable").unwrap();
+            store.migrate().await.unwrap();
+            writers.spawn(Arc::clone(&history).write(store));
+        }
+        let enough = history.acknowledged() + 300 + 50 * round;
+        eventually("they have written", async || history.acknowledged() >= enough).await;
+        server.kill();
+        while soon("the writers end", writers.join_next()).await.is_some_and(|done| done.is_ok()) {}
+        server.restart();
+        history.verify(&store(&server, "durable").await).await;
+    }
+}

@@ -1,0 +1,162 @@
+//! The site that the tests visit: a store that can be probed, a clock that is moved by hand, and a few pages.
+
+#![allow(dead_code, unreachable_pub, reason = "each test crate uses what it needs")]
+
+use axum::{
+    Json, Router,
+    extract::Path,
+    http::StatusCode,
+    response::IntoResponse,
+    routing::{MethodRouter, get},
+};
+use axum_generic_session::{
+    CookieOptions, Error, Map, MemoryStore, Session, SessionId, SessionLayer, Store, StoreKey,
+    store::Record,
+    testing::{Answer, Client, ManualClock, ProbeStore},
+};
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+pub type Probe = ProbeStore<MemoryStore>;
+
+/// The cookie's name, unless a test chooses another.
+pub const COOKIE: &str = "axum.sid";
+
+pub struct Site {
+    pub store: Probe,
+    pub clock: ManualClock,
+    pub layer: SessionLayer,
+    pages: Router,
+}
+
+impl Site {
+    /// The default layer.
+    pub fn new() -> Self {
+        Self::with(|layer| layer)
+    }
+
+    /// A layer of other settings.
+    pub fn with(settings: impl FnOnce(SessionLayer) -> SessionLayer) -> Self {
+        let clock = ManualClock::new();
+        let store = ProbeStore::new(MemoryStore::new().clock(clock.clone()));
+        let layer = settings(SessionLayer::new(store.clone()).clock(clock.clone()));
+        Self { store, clock, layer, pages: pages() }
+    }
+
+    /// A site whose requests do not load their session unless they ask for it.
+    pub fn deferred() -> Self {
+        Self::with(|layer| layer.defer(true))
+    }
+
+    /// One more page.
+    pub fn page(mut self, path: &str, handler: MethodRouter) -> Self {
+        self.pages = self.pages.route(path, handler);
+        self
+    }
+
+    pub fn app(&self) -> Router {
+        self.pages.clone().layer(self.layer.clone())
+    }
+
+    /// Somebody who has never been here.
+    pub fn visitor(&self) -> Client {
+        Client::new(self.app()).clock(self.clock.clone())
+    }
+
+    /// Somebody whose session holds `{"user": name}`; the calls that took are not counted.
+    pub async fn known(&self, name: &str) -> Client {
+        let mut visitor = self.visitor();
+        let _ = visitor.get(&format!("/set/user/{name}")).await.expect_status(200);
+        let _ = self.store.take_calls();
+        visitor
+    }
+
+    /// What the store holds under this id, read past the probe.
+    pub async fn record(&self, id: &str) -> Option<Record> {
+        let key = self.key(id);
+        self.store.inner().get(&key).await.expect("the memory store")
+    }
+
+    pub fn key(&self, id: &str) -> StoreKey {
+        StoreKey::hashed("axum:sess:", &SessionId::parse(id).expect("an id"))
+    }
+
+    /// The stored session's data; `None` if there is no such session.
+    pub async fn data(&self, id: &str) -> Option<Value> {
+        Some(object(&self.record(id).await?))
+    }
+
+    /// The data of the session whose cookie this visitor holds.
+    pub async fn data_of(&self, visitor: &Client) -> Option<Value> {
+        self.data(visitor.cookie(COOKIE)?).await
+    }
+}
+
+/// The data line of the envelope.
+pub fn object(record: &Record) -> Value {
+    let end = record.data.iter().position(|b| *b == b'\n').expect("an envelope");
+    serde_json::from_slice(&record.data[end + 1..]).expect("JSON")
+}
+
+/// A request of this visitor that goes on beside others. Its cookies are those of now.
+pub fn in_another_tab(visitor: &Client, path: &str) -> JoinHandle<Answer> {
+    let (mut visitor, path) = (visitor.clone(), path.to_owned());
+    tokio::spawn(async move { visitor.get(&path).await })
+}
+
+/// The attributes of a `Set-Cookie`, without the pair in front.
+pub fn attributes(line: &str) -> Vec<&str> {
+    line.split("; ").skip(1).collect()
+}
+
+/// Cookie settings with another path.
+pub fn at_path(path: &'static str) -> CookieOptions {
+    CookieOptions::new().path(path)
+}
+
+fn pages() -> Router {
+    Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/untouched", get(|_: Session| async { "hello" }))
+        .route("/read", get(read))
+        .route("/id", get(|s: Session| async move { s.id().await.map(|id| id.expose().to_owned()) }))
+        .route("/set/{key}/{value}", get(set))
+        .route("/set/{key}/{value}/then/{status}", get(set_then))
+        .route("/remove/{key}", get(remove))
+        .route("/count", get(count))
+        .route("/logout", get(|s: Session| async move { s.destroy() }))
+        .route("/renew", get(|s: Session| async move { s.renew().await }))
+        .route("/regenerate", get(|s: Session| async move { s.regenerate() }))
+        .route("/login/{name}", get(login))
+}
+
+async fn read(session: Session) -> Result<Json<Map>, Error> {
+    Ok(Json(session.get().await?.as_ref().clone()))
+}
+
+async fn set(session: Session, Path((key, value)): Path<(String, String)>) -> Result<(), Error> {
+    session.insert(&key, value).await
+}
+
+async fn set_then(
+    session: Session,
+    Path((key, value, status)): Path<(String, String, u16)>,
+) -> Result<impl IntoResponse, Error> {
+    session.insert(&key, value).await?;
+    Ok(StatusCode::from_u16(status).expect("a status"))
+}
+
+async fn remove(session: Session, Path(key): Path<String>) -> Result<(), Error> {
+    session.remove(&key).await
+}
+
+async fn count(session: Session) -> Result<String, Error> {
+    let n = session.value::<u64>("count").await?.unwrap_or(0) + 1;
+    session.insert("count", n).await?;
+    Ok(n.to_string())
+}
+
+async fn login(session: Session, Path(name): Path<String>) -> Result<(), Error> {
+    session.renew().await?;
+    session.insert("user", name).await
+}
