@@ -65,9 +65,11 @@ impl Codec {
     /// What this layout has no words for; `Err` is the sentence that says what it has instead.
     pub(crate) fn check(self, own: &CookieOptions) -> Result<(), String> {
         match (self, own.max_age) {
-            (Self::Express, MaxAge::Until(_)) => Err("express keeps how long a session lasts from its last use, and no \
+            (Self::Express, MaxAge::Until(_)) => {
+                Err("express keeps how long a session lasts from its last use, and no \
                                                       fixed end: use `MaxAge::For`"
-                .into()),
+                    .into())
+            }
             _ => Ok(()),
         }
     }

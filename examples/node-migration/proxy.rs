@@ -35,7 +35,8 @@ pub fn to<S: Clone + Send + Sync + 'static>(port: u16) -> MethodRouter<S> {
 
 /// These are about one connection, and there are two.
 fn drop_connection_headers(headers: &mut HeaderMap) {
-    for name in [header::CONNECTION, header::TE, header::TRAILER, header::TRANSFER_ENCODING, header::UPGRADE] {
+    for name in [header::CONNECTION, header::TE, header::TRAILER, header::TRANSFER_ENCODING, header::UPGRADE]
+    {
         headers.remove(name);
     }
     headers.remove("keep-alive");

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue};
 use axum_generic_session::{
-    CookieOptions, IdTransport, MaxAge, Priority, Rolling, SameSite, SessionId, SessionLayer, Store, Transport,
+    CookieOptions, IdTransport, MaxAge, Priority, Rolling, SameSite, SessionId, SessionLayer, Store,
+    Transport,
 };
 
 use crate::hooks::Hooks;
@@ -120,7 +121,9 @@ impl Setting {
 fn single_layer(base: &str) -> Option<Options> {
     Some(match base {
         // A life of zero is refused by `SessionLayer::check`, and koa takes it for none: it is left out.
-        "default" | "bare" | "memory" | "no-catch" | "double" | "rotated-keys" | "ttl-zero" => Options::default(),
+        "default" | "bare" | "memory" | "no-catch" | "double" | "rotated-keys" | "ttl-zero" => {
+            Options::default()
+        }
         "key" => Options { key: "sid:app", ..Options::default() },
         "prefix" => Options { prefix: "custom:", ..Options::default() },
         "prefix-empty" => Options { prefix: "", ..Options::default() },
@@ -138,9 +141,9 @@ fn single_layer(base: &str) -> Option<Options> {
         "browser" => Options::with_cookie(|cookie| cookie.max_age(MaxAge::BrowserSession)),
         // A date in the layer's options is refused: it would lie in the past some day.
         "expires" => Options::with_cookie(|cookie| cookie.max_age(Duration::from_secs(3600))),
-        "attrs" => Options::with_cookie(|cookie| {
-            cookie.secure(true).domain("example.test").same_site(SameSite::Lax)
-        }),
+        "attrs" => {
+            Options::with_cookie(|cookie| cookie.secure(true).domain("example.test").same_site(SameSite::Lax))
+        }
         // `Partitioned` without `Secure` is refused, since browsers drop such a cookie.
         "attrs-plain" => Options::with_cookie(|cookie| {
             let cookie = cookie.domain("example.test").same_site(SameSite::Strict).priority(Priority::High);
@@ -166,9 +169,8 @@ fn suite_layers(name: &str) -> Option<Vec<Options>> {
         "eager" => {
             let gen_sid = Hooks { gen_sid: Some("test_sid_append"), ..Hooks::default() };
             let hooks = Hooks { before_save: true, valid: true, ..gen_sid.clone() };
-            let change: Change = |layer| {
-                layer.ttl(Duration::from_secs(1)).reconnect_timeout(Duration::from_millis(100))
-            };
+            let change: Change =
+                |layer| layer.ttl(Duration::from_secs(1)).reconnect_timeout(Duration::from_millis(100));
             vec![Options { hooks, change, ..short }, Options { hooks: gen_sid, ..plain }]
         }
         "defer" => {
@@ -176,8 +178,7 @@ fn suite_layers(name: &str) -> Option<Vec<Options>> {
             vec![Options { change: patience, ..inner.clone() }, inner]
         }
         "rolling" => {
-            let change: Change =
-                |layer| layer.ttl(Duration::from_secs(1)).rolling(Rolling::EveryRequest);
+            let change: Change = |layer| layer.ttl(Duration::from_secs(1)).rolling(Rolling::EveryRequest);
             vec![Options { change, ..short }]
         }
         "override" => {

@@ -74,7 +74,12 @@ impl Fault {
 }
 
 impl RecordingStore {
-    pub(crate) fn new(clock: ManualClock, gates: Arc<Gates>, journal: Arc<Journal>, tells_connection: bool) -> Self {
+    pub(crate) fn new(
+        clock: ManualClock,
+        gates: Arc<Gates>,
+        journal: Arc<Journal>,
+        tells_connection: bool,
+    ) -> Self {
         let connection = tells_connection.then(|| watch::Sender::new(Connection::Connected));
         Self(Arc::new(Shelf { state: Mutex::default(), connection, clock, gates, journal }))
     }
@@ -252,8 +257,7 @@ impl Store for RecordingStore {
 
     async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
         let hit = self.is_there(key);
-        let fault =
-            self.call("destroy", json!({ "op": "destroy", "key": key.as_str(), "hit": hit })).await;
+        let fault = self.call("destroy", json!({ "op": "destroy", "key": key.as_str(), "hit": hit })).await;
         if let Some(fault) = fault.clone().filter(|fault| !fault.after) {
             return Err(fault.error());
         }
@@ -272,11 +276,7 @@ impl Store for RecordingStore {
 
 impl Entry {
     fn of(record: &Record, now: Timestamp) -> Self {
-        Self {
-            data: record.data.clone(),
-            expires_at: record.expires_at,
-            ttl: ttl(record.expires_at, now),
-        }
+        Self { data: record.data.clone(), expires_at: record.expires_at, ttl: ttl(record.expires_at, now) }
     }
 
     fn record(&self) -> Record {

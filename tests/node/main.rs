@@ -5,9 +5,12 @@
 #![cfg(all(feature = "redis-store", feature = "testing"))]
 #![allow(unreachable_pub, reason = "modules of one test crate")]
 
+mod express;
 mod koa;
+mod one_session;
 #[path = "../../examples/node-migration/proxy.rs"]
 mod proxy;
+mod races;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod site;

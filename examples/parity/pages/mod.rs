@@ -20,7 +20,11 @@ use crate::{
 };
 
 /// Serves every path.
-pub(crate) async fn serve(State(scene): State<Arc<Scene>>, session: Option<Session>, request: Request) -> Response {
+pub(crate) async fn serve(
+    State(scene): State<Arc<Scene>>,
+    session: Option<Session>,
+    request: Request,
+) -> Response {
     let path = request.uri().path().to_owned();
     let Some(session) = session else { return "no session".into_response() };
     let query = Query::parse(request.uri().query().unwrap_or_default());
