@@ -11,7 +11,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::{
     clock::Timestamp,
     cookie::{CookieLife, CookieOptions, MaxAge, Priority},
-    lifetime::Life,
+    lifetime::{DEFAULT_TTL, Life},
     object::Object,
     store::{BoxError, Layout, Tag},
 };
@@ -27,8 +27,9 @@ pub(crate) enum Codec {
     /// Two lines of JSON: `{"v":1,"created":<ms>}`, with the visitor's cookie settings if there are any, and the
     /// session's object. The second line is never copied or parsed as a whole.
     Native,
-    /// koa-generic-session: one object, the cookie settings in its member `cookie`.
-    Koa,
+    /// koa-generic-session: one object, the cookie settings in its member `cookie`, which also says whether the
+    /// cookie is signed.
+    Koa { signed: bool },
     /// express-session: the same with other names, and the expiry inside.
     Express,
 }
@@ -49,7 +50,7 @@ impl Codec {
     pub(crate) fn layout(self) -> Layout {
         match self {
             Self::Native => Layout::Native,
-            Self::Koa | Self::Express => Layout::Plain,
+            Self::Koa { .. } | Self::Express => Layout::Plain,
         }
     }
 
@@ -61,11 +62,23 @@ impl Codec {
         }
     }
 
+    /// What this layout has no words for; `Err` is the sentence that says what it has instead.
+    pub(crate) fn check(self, own: &CookieOptions) -> Result<(), String> {
+        match (self, own.max_age) {
+            (Self::Express, MaxAge::Until(_)) => {
+                Err("express keeps how long a session lasts from its last use, and no \
+                                                      fixed end: use `MaxAge::For`"
+                    .into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Reads a record's data. The error says what is wrong with them and nothing of what they say.
     pub(crate) fn decode(self, data: &Bytes, layer: &CookieOptions) -> Result<Content, BoxError> {
         match self {
             Self::Native => decode_native(data, layer),
-            Self::Koa | Self::Express => decode_node(self, data, layer),
+            Self::Koa { .. } | Self::Express => decode_node(self, data, layer),
         }
     }
 
@@ -78,7 +91,7 @@ impl Codec {
     ) -> Result<Bytes, BoxError> {
         match self {
             Self::Native => encode_native(content, layer),
-            Self::Koa | Self::Express => encode_node(self, content, layer, life),
+            Self::Koa { .. } | Self::Express => encode_node(self, content, layer, life),
         }
     }
 }
@@ -249,14 +262,15 @@ fn node_options(codec: Codec, stored: &Object, layer: &CookieOptions) -> CookieO
     if let Some(word) = text("priority") {
         own.priority = priority_of(&word);
     }
-    let age = value(if codec == Codec::Koa { "maxAge" } else { "originalMaxAge" });
+    let age = value(if codec == Codec::Express { "originalMaxAge" } else { "maxAge" });
     match age {
-        Some(Value::Null) => own.max_age = MaxAge::BrowserSession,
+        // `cookie.expires = false` is how express used to say "until the browser is closed".
+        Some(Value::Null | Value::Bool(false)) => own.max_age = MaxAge::BrowserSession,
         Some(Value::Number(ms)) => own.max_age = MaxAge::For(millis_of(&ms)),
         _ => {}
     }
     // Of express only the age counts: its `expires` is when the last save thought it would end.
-    if codec == Codec::Koa
+    if codec != Codec::Express
         && let Some(end) = text("expires").as_deref().and_then(moment_of)
     {
         own.max_age = MaxAge::Until(end);
@@ -281,7 +295,7 @@ fn encode_node(
         // Settings that nobody changed go back as they came.
         Some((stored, before)) if before == *options => stored.clone(),
         Some((stored, _)) => node_cookie(codec, options, stored.clone()),
-        None => node_cookie(codec, options, Object::default()),
+        None => node_cookie(codec, options, node_cookie(codec, layer, Object::default())),
     };
     if codec == Codec::Express {
         let end = match life.cookie {
@@ -301,43 +315,61 @@ fn encode_node(
     Ok(out.into())
 }
 
+/// The member `cookie` for these settings, its parts in the order in which the library itself writes them.
 fn node_cookie(codec: Codec, options: &CookieOptions, mut cookie: Object) -> Object {
+    let always = |value: Value| Some(value);
     let age = match options.max_age {
         MaxAge::For(age) => json!(millis(age)),
         MaxAge::BrowserSession | MaxAge::Ttl | MaxAge::Until(_) => Value::Null,
     };
-    if codec == Codec::Express {
-        put(&mut cookie, "originalMaxAge", &age);
-    }
-    put(&mut cookie, "httpOnly", &json!(options.http_only));
-    put(&mut cookie, "path", &json!(options.path));
-    if codec == Codec::Koa {
-        put(&mut cookie, "overwrite", &json!(options.overwrite));
-        if cookie.get("signed").is_none() {
-            put(&mut cookie, "signed", &json!(true));
+    let domain = ("domain", options.domain.as_ref().map(|d| json!(d)));
+    let secure = ("secure", options.secure.then_some(json!(true)));
+    let same_site = ("sameSite", options.same_site.map(|s| json!(s.to_string().to_ascii_lowercase())));
+    let partitioned = ("partitioned", options.partitioned.then_some(json!(true)));
+    let priority = ("priority", options.priority.map(|p| json!(priority_word(p))));
+    let http_only = ("httpOnly", always(json!(options.http_only)));
+    let path = ("path", always(json!(options.path)));
+    let parts = match codec {
+        Codec::Native => Vec::new(),
+        Codec::Koa { signed } => {
+            let (max_age, expires) = match options.max_age {
+                MaxAge::Until(end) => (cookie.get("maxAge").map(raw_value), always(json!(iso_date(end)))),
+                _ => (always(age), None),
+            };
+            let signed = cookie.get("signed").map_or(json!(signed), raw_value);
+            let (overwrite, signed) = (always(json!(options.overwrite)), always(signed));
+            let (overwrite, signed) = (("overwrite", overwrite), ("signed", signed));
+            let ends = [("maxAge", max_age), ("expires", expires)];
+            let rest = [domain, secure, same_site, partitioned, priority];
+            let mut parts: Vec<_> =
+                [http_only, path, overwrite, signed].into_iter().chain(ends).chain(rest).collect();
+            // What the application has decided comes before koa's own defaults.
+            parts.sort_by_key(|(name, value)| {
+                matches!(
+                    (*name, value),
+                    ("httpOnly" | "overwrite" | "signed", Some(Value::Bool(true))) | (_, None)
+                ) || (*name == "path" && *value == Some(json!("/")))
+                    || (*name == "maxAge" && *value == Some(json!(millis(DEFAULT_TTL))))
+            });
+            parts
         }
-        match options.max_age {
-            MaxAge::Until(end) => put(&mut cookie, "expires", &json!(iso_date(end))),
-            _ => {
-                put(&mut cookie, "maxAge", &age);
-                cookie.remove("expires");
-            }
+        Codec::Express => {
+            let (age, expires) = (("originalMaxAge", always(age)), ("expires", always(Value::Null)));
+            vec![age, partitioned, priority, expires, secure, http_only, domain, path, same_site]
         }
-    }
-    let optional = [
-        ("domain", options.domain.as_ref().map(|d| json!(d))),
-        ("secure", options.secure.then_some(json!(true))),
-        ("sameSite", options.same_site.map(|s| json!(s.to_string().to_ascii_lowercase()))),
-        ("partitioned", options.partitioned.then_some(json!(true))),
-        ("priority", options.priority.map(|p| json!(priority_word(p)))),
-    ];
-    for (name, value) in optional {
+    };
+    for (name, value) in parts {
         match value {
             Some(value) => put(&mut cookie, name, &value),
             None => cookie.remove(name),
         }
     }
     cookie
+}
+
+/// JSON text that was read before, as a value.
+fn raw_value(text: &[u8]) -> Value {
+    serde_json::from_slice(text).unwrap_or_default()
 }
 
 fn put(object: &mut Object, key: &str, value: &Value) {

@@ -474,7 +474,9 @@ async fn touch(state: &State) -> Result<Saved, Error> {
         origin.expires_at = origin.expires_at.max(life.store);
         origin.stale = false;
     }
-    owe_cookie(state, &mut data, &origin.id, |fresh| fresh);
+    if origin.stale || !config.lifetime.silent {
+        owe_cookie(state, &mut data, &origin.id, |fresh| fresh);
+    }
     Ok(Saved::Touched)
 }
 

@@ -1,6 +1,6 @@
 //! Signing keys: the first signs, each verifies, and a comparison tells nothing by its duration.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use base64::{
     Engine,
@@ -73,22 +73,19 @@ impl KeyRing {
     /// [`detached`](Self::detached) gives what goes beside it.
     pub(crate) fn seal(&self, id: &str) -> String {
         let Some(key) = self.keys.first() else { return id.to_owned() };
-        // The reader decodes, so a `%` of the id's own goes out as what decodes to one.
-        let escaped = || id.replace('%', "%25");
         match self.scheme {
             Scheme::Keygrip => id.to_owned(),
             Scheme::CookieJar => {
                 let mut text = String::with_capacity(JAR_SIGNATURE + id.len());
                 key.sign(&[id], |mac| STANDARD.encode_string(mac, &mut text));
-                text.push_str(&escaped());
+                // The reader decodes, so a `%` of the id's own goes out as what decodes to one.
+                text.push_str(&id.replace('%', "%25"));
                 text
             }
             Scheme::Express => {
-                // `encodeURIComponent` in the `cookie` package: `s:` becomes `s%3A`, and base64's own
-                // `+` and `/` are escaped.
-                let mut signature = String::new();
-                key.sign(&[id], |mac| STANDARD_NO_PAD.encode_string(mac, &mut signature));
-                format!("s%3A{}.{}", escaped(), signature.replace('+', "%2B").replace('/', "%2F"))
+                let mut text = format!("s:{id}.");
+                key.sign(&[id], |mac| STANDARD_NO_PAD.encode_string(mac, &mut text));
+                uri_component(&text)
             }
         }
     }
@@ -145,6 +142,20 @@ impl Prepared {
             Self::Sha256(prepared) => fed(prepared, message).verify_slice(mac).is_ok(),
         }
     }
+}
+
+/// `encodeURIComponent`, as the `cookie` package of Node writes a value: `s:` becomes `s%3A`.
+fn uri_component(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a `String` does not fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
 }
 
 fn fed<M: Mac + Clone>(prepared: &M, message: &[&str]) -> M {

@@ -103,7 +103,7 @@ impl SessionLayer {
         let layer = Self::new(store).name("koa.sid").prefix("koa:sess:").hash_ids(false).set(|c| {
             c.carrier.keys = Some(KeyRing::secrets(Scheme::Keygrip, keys));
             c.carrier.style = Style::Koa;
-            c.codec = Codec::Koa;
+            c.codec = Codec::Koa { signed: true };
             c.commit_on = Arc::new(|_| true);
             c.lifetime.whole_seconds = true;
         });
@@ -114,7 +114,10 @@ impl SessionLayer {
     /// store keys `sess:<id>`, their JSON with its `cookie` object, their defaults.
     ///
     /// As in express the cookie is not `Secure`, and lasts until the browser is closed, unless
-    /// [`cookie`](Self::cookie) says otherwise. What is said of koa's writes holds for express's.
+    /// [`cookie`](Self::cookie) says otherwise. As in express every request on the cookie's path prolongs the stored
+    /// session and sends no cookie for it (its `touch`); [`rolling`](Self::rolling) decides otherwise:
+    /// `Rolling::EveryRequest` is express's `rolling: true`, `Rolling::Off` is connect-redis's `disableTouch: true`.
+    /// What is said of koa's writes holds for express's.
     #[must_use]
     pub fn express<S: AsRef<[u8]>>(store: impl Store, secrets: &[S]) -> Self {
         let layer = Self::new(store).name("connect.sid").prefix("sess:").hash_ids(false).set(|c| {
@@ -123,6 +126,8 @@ impl SessionLayer {
             c.codec = Codec::Express;
             c.commit_on = Arc::new(|_| true);
             c.lifetime.whole_seconds = true;
+            c.lifetime.rolling = Rolling::EveryRequest;
+            c.lifetime.silent = true;
         });
         layer.cookie(CookieOptions::new().secure(false).same_site(None).max_age(MaxAge::BrowserSession))
     }
@@ -175,7 +180,10 @@ impl<K> SessionLayer<K> {
     /// Whether using the session prolongs its life. Default [`Rolling::Off`]: only saving does.
     #[must_use]
     pub fn rolling(self, rolling: Rolling) -> Self {
-        self.set(|c| c.lifetime.rolling = rolling)
+        self.set(|c| {
+            c.lifetime.rolling = rolling;
+            c.lifetime.silent = false;
+        })
     }
 
     /// The cookie's attributes. Default: [`CookieOptions::default`].
@@ -414,6 +422,10 @@ impl<K> SessionLayer<K> {
             // Their cookies know nothing of a store's ttl.
             let ttl = config.lifetime.ttl.unwrap_or(DEFAULT_TTL);
             Arc::make_mut(&mut config).cookie.max_age = MaxAge::For(ttl);
+        }
+        if matches!(config.codec, Codec::Koa { .. }) {
+            let signed = config.carrier.keys.is_some();
+            Arc::make_mut(&mut config).codec = Codec::Koa { signed };
         }
         config.check().map_err(ConfigError)?;
         Ok(self.ready.get_or_init(|| config).clone())

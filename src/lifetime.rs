@@ -34,6 +34,8 @@ pub(crate) struct Lifetime {
     pub(crate) ttl_of: Option<TtlOf>,
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) rolling: Rolling,
+    /// Rolling prolongs the stored session only; the cookie stays as it is.
+    pub(crate) silent: bool,
     /// Redis clients of Node count the life in seconds, rounded up.
     pub(crate) whole_seconds: bool,
 }

@@ -223,7 +223,8 @@ impl<T: SessionData, K> Session<T, K> {
         let mut options = self.cookie().await?;
         change(&mut options);
         let config = &self.state.config;
-        options.check(&config.carrier.name).map_err(|why| Error::new(Kind::Cookie(why)))?;
+        let checked = options.check(&config.carrier.name).and_then(|()| config.codec.check(&options));
+        checked.map_err(|why| Error::new(Kind::Cookie(why)))?;
         let own = (options != config.cookie).then(|| Box::new(options));
         self.state.data().set_cookie(own);
         Ok(())

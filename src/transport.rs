@@ -231,9 +231,15 @@ impl Carrier {
     pub(crate) fn clear(&self, headers: &mut HeaderMap, way: usize, options: &CookieOptions, now: Timestamp) {
         match &self.transport.0[way] {
             Way::Cookie => {
-                for name in self.cookie_names() {
-                    let text = set_cookie(&name, "", options, CookieLife::Removal, now, self.style);
-                    append_cookie(headers, &name, text, options.overwrite);
+                let send = |headers: &mut HeaderMap, name: &str, value: &str| {
+                    let text = set_cookie(name, value, options, CookieLife::Removal, now, self.style);
+                    append_cookie(headers, name, text, options.overwrite);
+                };
+                send(headers, &self.name, "");
+                if let Some(keys) = self.keys.as_ref().filter(|keys| keys.scheme() == Scheme::Keygrip) {
+                    // As koa does: a browser that keeps it has a signature of nothing.
+                    let signature = keys.detached(&self.name, "");
+                    send(headers, &format!("{}.sig", self.name), &signature);
                 }
             }
             Way::Header(name) => insert(headers, name.clone(), ""),
@@ -255,14 +261,6 @@ impl Carrier {
     /// Every header that could have brought an id.
     pub(crate) fn ways(&self) -> usize {
         self.transport.0.len()
-    }
-
-    fn cookie_names(&self) -> Vec<String> {
-        let mut names = vec![self.name.to_string()];
-        if self.keys.as_ref().is_some_and(|keys| keys.scheme() == Scheme::Keygrip) {
-            names.push(format!("{}.sig", self.name));
-        }
-        names
     }
 
     fn write_cookie(&self, headers: &mut HeaderMap, issue: &Issue<'_>) {

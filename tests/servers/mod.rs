@@ -7,6 +7,7 @@ pub mod proxy;
 #[cfg(feature = "redis-store")]
 pub mod redis;
 pub mod mariadb;
+pub mod node;
 pub mod postgres;
 pub mod wire;
 
