@@ -298,7 +298,7 @@ async fn end_unread(state: &State) -> Result<Saved, Error> {
 /// Writes the known session, as often as it takes until nobody else comes between.
 async fn write(state: &State) -> Result<Saved, Error> {
     let Some(origin) = state.data().origin.clone() else { return Err(Error::gone()) };
-    let _turn = state.config.engine.turn(&origin.key).await;
+    let _turn = state.config.engine.turn(state.config.limits, &origin.key).await;
     let mut tries = Tries::default();
     loop {
         match swap(state).await? {
@@ -470,8 +470,9 @@ pub(crate) async fn transact<R>(
         return transact_anew(state, change).await;
     };
     // A hook of the application's may wait for a turn itself: with one, the tag alone decides.
-    let _turn = match state.config.hooks.before_save {
-        None => Some(state.config.engine.turn(&origin.key).await),
+    let Config { engine, limits, hooks, .. } = &*state.config;
+    let _turn = match hooks.before_save {
+        None => engine.turn(*limits, &origin.key).await,
         Some(_) => None,
     };
     let mut tries = Tries::default();

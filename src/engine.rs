@@ -116,10 +116,15 @@ impl Engine {
         }
     }
 
-    /// Waits for a turn to write this session. The tag decides who wins; turns only see to it that each does.
-    pub(crate) async fn turn(&self, key: &StoreKey) -> MutexGuard<'_, ()> {
+    /// Waits for a turn to write this session. The tag decides who wins; turns only see to it that each does. So who
+    /// has waited as long as a call may take, because the store hangs, goes without.
+    pub(crate) async fn turn(&self, limits: Limits, key: &StoreKey) -> Option<MutexGuard<'_, ()>> {
         let [group, ..] = key.fingerprint();
-        self.turns[usize::from(group)].lock().await
+        let turn = &self.turns[usize::from(group)];
+        match turn.try_lock() {
+            Ok(mine) => Some(mine),
+            Err(_) => timeout(limits.operation, turn.lock()).await.ok(),
+        }
     }
 
     /// While the store is away, the requests that came within the limit wait together; later ones fail at once.

@@ -95,14 +95,16 @@ impl SessionLayer {
     /// these keys, store keys `koa:sess:<id>`, their JSON, their defaults. A koa and an axum application behind one
     /// address serve one session.
     ///
-    /// As in koa the cookie is not `Secure` unless [`cookie`](Self::cookie) says so. koa writes without conditions:
-    /// what is promised about concurrent requests holds between axum nodes, not against a write of koa's.
+    /// As in koa the cookie is not `Secure` unless [`cookie`](Self::cookie) says so, and what a handler did to the
+    /// session is saved whatever the status of its answer ([`commit_on`](Self::commit_on)). koa writes without
+    /// conditions: what is promised about concurrent requests holds between axum nodes, not against a write of koa's.
     #[must_use]
     pub fn koa<S: AsRef<[u8]>>(store: impl Store, keys: &[S]) -> Self {
         let layer = Self::new(store).name("koa.sid").prefix("koa:sess:").hash_ids(false).set(|c| {
             c.carrier.keys = Some(KeyRing::secrets(Scheme::Keygrip, keys));
             c.carrier.style = Style::Koa;
             c.codec = Codec::Koa;
+            c.commit_on = Arc::new(|_| true);
             c.lifetime.whole_seconds = true;
         });
         layer.cookie(CookieOptions::new().secure(false).same_site(None).max_age(DEFAULT_TTL))
@@ -119,6 +121,7 @@ impl SessionLayer {
             c.carrier.keys = Some(KeyRing::secrets(Scheme::Express, secrets));
             c.carrier.style = Style::Express;
             c.codec = Codec::Express;
+            c.commit_on = Arc::new(|_| true);
             c.lifetime.whole_seconds = true;
         });
         layer.cookie(CookieOptions::new().secure(false).same_site(None).max_age(MaxAge::BrowserSession))
@@ -231,8 +234,9 @@ impl<K> SessionLayer<K> {
         self.set(|c| c.max_size = bytes)
     }
 
-    /// For which status of the response the handler's changes take effect. Default: all but 5xx. A panic never
-    /// does. An explicit [`save`](crate::Session::save) does not wait for the status.
+    /// For which status of the response the handler's changes take effect. Default: all but 5xx; with the presets
+    /// of the Node libraries all, as there. A panic never does. An explicit [`save`](crate::Session::save) does not
+    /// wait for the status.
     #[must_use]
     pub fn commit_on(self, commit: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
         self.set(|c| c.commit_on = Arc::new(commit))

@@ -324,6 +324,7 @@ impl State {
     }
 
     /// There is nothing to load: a session made for a test or outside of a request.
+    #[cfg(feature = "testing")]
     pub(crate) fn loaded_as(&self, fill: impl FnOnce(&mut Data)) {
         fill(&mut self.data());
         // The only caller is the one who has just made the state.

@@ -253,6 +253,11 @@ async fn a_server_that_cannot_keep_sessions_is_refused_in_words() {
     let stranger = RedisStore::connect(&format!("redis://stranger:pw@127.0.0.1:{port}")).await;
     assert_refused(stranger, StoreErrorKind::Denied, "password");
     assert_refused(RedisStore::connect("127.0.0.1:6379").await, StoreErrorKind::Misconfigured, "redis://");
+    #[cfg(not(feature = "redis-rustls"))]
+    {
+        let tls = RedisStore::connect(&format!("rediss://127.0.0.1:{port}")).await;
+        assert_refused(tls, StoreErrorKind::Misconfigured, "redis-rustls");
+    }
     let cluster = RedisStore::cluster([server.url()]).connect().await;
     assert_refused(cluster, StoreErrorKind::Misconfigured, "RedisStore::connect");
     let no_node = RedisStore::cluster(Vec::<String>::new()).connect().await;

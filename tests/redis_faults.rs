@@ -435,7 +435,7 @@ async fn a_full_server_takes_no_sessions_but_ends_them() {
     let store = RedisStore::connect(&server.url()).await.unwrap();
     let (key, one) = (key(), record("1"));
     store.set(&key, &one, When::Absent).await.unwrap();
-    let () = server.run(&["CONFIG", "SET", "maxmemory", "1mb"]);
+    let () = server.run(&["CONFIG", "SET", "maxmemory", "1"]);
     let full = Some(StoreErrorKind::Full);
     assert_eq!(kind(store.set(&self::key(), &record("2"), When::Absent).await), full);
     assert_eq!(kind(store.set(&key, &record("2"), When::Tagged(one.tag)).await), full);
