@@ -154,7 +154,7 @@ impl<K> SessionLayer<K> {
     /// What stands before the id's digest in a store key. Default `axum:sess:`.
     #[must_use]
     pub fn prefix(self, prefix: impl Into<Box<str>>) -> Self {
-        self.set(|c| c.prefix = prefix.into())
+        self.set(|c| c.prefix = prefix.into().into())
     }
 
     /// How long a session lives without being saved or, with [`rolling`](Self::rolling), used: the idle timeout.
