@@ -79,25 +79,27 @@ where
     let figure = Figure::of("B17", engine);
     let (taken, sequences) = (Cell::new(0), Cell::new(0));
     while taken.get() < steps {
-        let config = Config { cases: 32, failure_persistence: None, max_shrink_iters: 2000, ..Config::default() };
-        let tried = TestRunner::new(config).run(&R::sequential_strategy(1..STEPS), |(model, sequence, seen)| {
-            let timed = model.is_timed();
-            let clock = timed.then(ManualClock::new);
-            // An engine's own clock may be looked at, too.
-            clock.iter().for_each(|clock| clock.set(SystemClock.now()));
-            let mut system = System::new(open(clock.clone()), clock, &model);
-            let mut model = model;
-            for step in &sequence {
-                if let Some(seen) = &seen {
-                    seen.fetch_add(1, SeqCst);
+        let config =
+            Config { cases: 32, failure_persistence: None, max_shrink_iters: 2000, ..Config::default() };
+        let tried =
+            TestRunner::new(config).run(&R::sequential_strategy(1..STEPS), |(model, sequence, seen)| {
+                let timed = model.is_timed();
+                let clock = timed.then(ManualClock::new);
+                // An engine's own clock may be looked at, too.
+                clock.iter().for_each(|clock| clock.set(SystemClock.now()));
+                let mut system = System::new(open(clock.clone()), clock, &model);
+                let mut model = model;
+                for step in &sequence {
+                    if let Some(seen) = &seen {
+                        seen.fetch_add(1, SeqCst);
+                    }
+                    model = R::apply(model, step);
+                    system.apply(runtime, &model, step);
+                    taken.set(taken.get() + 1);
                 }
-                model = R::apply(model, step);
-                system.apply(runtime, &model, step);
-                taken.set(taken.get() + 1);
-            }
-            sequences.set(sequences.get() + 1);
-            Ok(())
-        });
+                sequences.set(sequences.get() + 1);
+                Ok(())
+            });
         tried.unwrap_or_else(|difference| panic!("{engine} is not as the model: {difference}"));
     }
     figure.count("steps", taken.get()).count("sequences", sequences.get()).count("differences", 0).report();

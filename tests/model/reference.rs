@@ -132,7 +132,8 @@ impl Model {
     /// The rest of a request, as if nothing else ever happened at the same moment.
     fn finish(&mut self, flight: Flight) {
         let status = flight.status;
-        let saved = if status >= 500 && flight.what != Do::Add { Some(Cookie::Nothing) } else { self.close(&flight) };
+        let saved =
+            if status >= 500 && flight.what != Do::Add { Some(Cookie::Nothing) } else { self.close(&flight) };
         let answer = match saved {
             Some(cookie) => Answer { status, cookie },
             None => Answer { status: 409, cookie: Cookie::Nothing },
@@ -189,7 +190,8 @@ impl Model {
             return None;
         }
         let theirs = self.sessions[session].data.clone();
-        let mut merged = merge(base, &mine, &theirs);
+        // A clear, unlike the removal of each key, is the word on keys that it has not seen, too.
+        let mut merged = if flight.what == Do::Clear { Data::new() } else { merge(base, &mine, &theirs) };
         if flight.what == Do::Add {
             *merged.entry("n").or_default() += 1;
         }
@@ -240,7 +242,8 @@ impl ReferenceStateMachine for Model {
             (1, (browser(), browser()).prop_map(|(from, to)| Step::Copy(from, to)).boxed()),
         ];
         if state.timed {
-            steps.push((1, prop_oneof![Just(1_u64), Just(LIFE - 1), Just(LIFE)].prop_map(Step::Wait).boxed()));
+            steps
+                .push((1, prop_oneof![Just(1_u64), Just(LIFE - 1), Just(LIFE)].prop_map(Step::Wait).boxed()));
         }
         if !free.is_empty() {
             let begins = (prop::sample::select(free), browser(), handler(), status());

@@ -57,7 +57,8 @@ impl System {
         }
         let site = Router::new().route("/", get(page));
         let looking = site.clone().layer(layer.clone());
-        let visited = site.layer(layer.rolling(if model.rolling { Rolling::EveryRequest } else { Rolling::Off }));
+        let visited =
+            site.layer(layer.rolling(if model.rolling { Rolling::EveryRequest } else { Rolling::Off }));
         let browser = Client::new(visited);
         let browser = match &clock {
             Some(clock) => browser.clock(clock.clone()),
@@ -92,7 +93,8 @@ impl System {
                 self.flights[slot] = Some(Flight { browser, go, running });
             }
             Step::Finish(slot) => {
-                let Flight { browser, go, running } = self.flights[slot].take().expect("a request on its way");
+                let Flight { browser, go, running } =
+                    self.flights[slot].take().expect("a request on its way");
                 go.notify_one();
                 let (answer, tab) = runtime.block_on(running).expect("an answer");
                 if !answer.set_cookies().is_empty() {
@@ -144,7 +146,8 @@ impl System {
             let mut visitor = Client::new(self.looking.clone());
             visitor.set_cookie(COOKIE, id);
             let shown = runtime.block_on(visitor.send(request(READ)));
-            let expected = if model.is_alive(number) { model.sessions[number].data.clone() } else { Data::new() };
+            let expected =
+                if model.is_alive(number) { model.sessions[number].data.clone() } else { Data::new() };
             assert_eq!(shown.json(), serde_json::json!(expected), "session {number}");
         }
     }

@@ -10,7 +10,8 @@ use std::{
 };
 
 use axum_generic_session::{
-    MemoryStore, MySqlStore, PostgresStore, RedisStore, SessionLayer, SqliteStore, Store, StoreKey, Timestamp,
+    MemoryStore, MySqlStore, PostgresStore, RedisStore, SessionLayer, SqliteStore, Store, StoreKey,
+    Timestamp,
     store::{Record, StoreError, When, Written},
 };
 use sqlx::{mysql::MySqlPoolOptions, postgres::PgPoolOptions};

@@ -2,13 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    Extension, Json, Router,
-    body::Body,
-    extract::Path,
-    http::Request,
-    routing::get,
-};
+use axum::{Extension, Json, Router, body::Body, extract::Path, http::Request, routing::get};
 use axum_generic_session::{
     Error, Map, Rolling, Session, SessionLayer,
     testing::{Answer, Client},
