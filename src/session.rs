@@ -424,7 +424,6 @@ impl<S: Send + Sync, T: SessionData, K: 'static> OptionalFromRequestParts<S> for
 ///     format!("hello {}", user.name.as_deref().unwrap_or("stranger"))
 /// }
 /// ```
-#[derive(Debug)]
 pub struct Loaded<T: SessionData, K = Main> {
     data: Arc<T>,
     session: Session<T, K>,
@@ -435,6 +434,12 @@ impl<T: SessionData, K> Loaded<T, K> {
     #[must_use]
     pub fn session(&self) -> &Session<T, K> {
         &self.session
+    }
+}
+
+impl<T: SessionData, K> fmt::Debug for Loaded<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Loaded").field(&self.session).finish()
     }
 }
 

@@ -121,6 +121,12 @@ impl Cache {
     pub fn new(clock: ManualClock) -> Self {
         Self { values: Arc::default(), clock }
     }
+
+    /// All that it holds, as text.
+    pub fn dump(&self) -> String {
+        let values = self.values.lock().unwrap();
+        values.iter().map(|(key, (data, _))| format!("{key} {}\n", String::from_utf8_lossy(data))).collect()
+    }
 }
 
 impl ThreeMethods for Cache {
