@@ -381,8 +381,10 @@ fn failure(error: Error) -> Failure {
 fn verdict(error: &dyn DatabaseError) -> Verdict {
     let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() else { return Verdict::Lost };
     Verdict::Kind(match error.number() {
-        // Record changed since the last read (MariaDB's snapshot isolation), lock wait timeout, deadlock.
-        1020 | 1205 | 1213 => return Verdict::Contended,
+        // Record has changed since the last read (MariaDB's innodb_snapshot_isolation).
+        1020 => return Verdict::Overtaken,
+        // Lock wait timeout, deadlock.
+        1205 | 1213 => return Verdict::Locked,
         // No such table, no such column.
         1146 | 1054 => return Verdict::NoTable,
         // read_only, a read-only transaction, innodb_read_only.

@@ -338,8 +338,10 @@ fn failure(error: Error) -> Failure {
 fn verdict(error: &dyn DatabaseError) -> Verdict {
     let code = error.code().unwrap_or_default();
     Verdict::Kind(match &*code {
-        // Serialization failure, deadlock, lock_timeout.
-        "40001" | "40P01" | "55P03" => return Verdict::Contended,
+        // Serialization failure.
+        "40001" => return Verdict::Overtaken,
+        // Deadlock, lock_timeout.
+        "40P01" | "55P03" => return Verdict::Locked,
         // No such table, column, schema; an operator that the column's type does not have.
         "42P01" | "42703" | "3F000" | "42883" => return Verdict::NoTable,
         "25006" => StoreErrorKind::ReadOnly,

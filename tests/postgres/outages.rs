@@ -9,14 +9,14 @@ use axum_generic_session::{
 
 use super::{
     kit::{eventually, history::History, kind, living, record, soon, stored},
-    lazy_pool,
+    pool_of,
     servers::postgres::Postgres,
     store,
 };
 
 /// A pool that says soon that nobody is there.
 fn impatient(port: u16) -> sqlx::PgPool {
-    let pool = lazy_pool(port, &[], 8);
+    let pool = pool_of(8, port, &[]);
     let options = pool.options().clone().acquire_timeout(Duration::from_millis(200));
     options.connect_lazy_with(pool.connect_options().as_ref().clone())
 }
