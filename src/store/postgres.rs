@@ -105,6 +105,8 @@ const MAX_DATA: usize = (1 << 30) - (1 << 20);
 /// layer's time limit does not end it first. `test_before_acquire(false)` saves a round trip per call: the
 /// store itself tries a second connection when the first turns out to be broken.
 ///
+/// For TLS, the application's own dependency on `sqlx` names one of its `tls-` features.
+///
 /// If the compiler says that there are two versions of `sqlx`, the application's is older than the one that
 /// was chosen for this crate: `cargo update -p sqlx@0.9.0 --precise 0.8.6` makes them one.
 #[derive(Clone)]
