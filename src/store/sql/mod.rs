@@ -122,7 +122,7 @@ impl Change {
         self.own == Some(column(current.tag))
     }
 
-    /// What a replacement that changed nothing has met: `current` is what lies under the old key.
+    /// What an `UPDATE` that changed nothing has met: `current` is what lies under the old key.
     #[cfg(any(feature = "sqlite-store", feature = "mysql-store"))]
     pub(super) fn refused(&self, current: Option<Record>) -> Written {
         match current {
