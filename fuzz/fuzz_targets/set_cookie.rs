@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use axum::{Router, routing::get};
-use axum_generic_session::{CookieOptions, Error, MaxAge, MemoryStore, SameSite, Session, SessionLayer, Timestamp};
+use axum_generic_session::{
+    CookieOptions, Error, MaxAge, MemoryStore, SameSite, Session, SessionLayer, Timestamp,
+};
 use axum_generic_session_fuzz::{key, visit};
 use libfuzzer_sys::fuzz_target;
 
@@ -31,7 +33,8 @@ fuzz_target!(|input: (&str, &str, Option<&str>, u16, u64)| {
     if let Some(domain) = domain {
         options = options.domain(domain.to_owned());
     }
-    let layer = SessionLayer::new(MemoryStore::new()).name(name).cookie(options).ttl(Duration::from_millis(number));
+    let layer =
+        SessionLayer::new(MemoryStore::new()).name(name).cookie(options).ttl(Duration::from_millis(number));
     let layer = if flag(7) { layer.keys([&key()]) } else { layer };
     if layer.check().is_err() {
         return;
