@@ -107,7 +107,7 @@ where
 
 #[test]
 fn memory_is_as_the_model() {
-    compare::<Model, _>("memory", size(20_000, 1_000_000), &runtime(), |clock| {
+    compare::<Model, _>("memory", size(5_000, 1_000_000), &runtime(), |clock| {
         MemoryStore::new().clock(clock.expect("a clock"))
     });
 }

@@ -59,11 +59,8 @@ impl System {
         let looking = site.clone().layer(layer.clone());
         let visited =
             site.layer(layer.rolling(if model.rolling { Rolling::EveryRequest } else { Rolling::Off }));
+        // Its clock stands still: it is the store that decides when a session is over.
         let browser = Client::new(visited);
-        let browser = match &clock {
-            Some(clock) => browser.clock(clock.clone()),
-            None => browser,
-        };
         Self {
             flights: [const { None }; SLOTS],
             browsers: [const { () }; BROWSERS].map(|()| browser.clone()),
