@@ -195,9 +195,10 @@ impl Request {
         Self { command, effect, script: None }
     }
 
-    fn script(script: &'static Script, keys: &[&StoreKey], effect: Effect) -> Self {
-        let mut command = cmd("EVALSHA");
-        command.arg(&script.sha).arg(keys.len());
+    /// `length`: of the arguments, about.
+    fn script(script: &'static Script, keys: &[&StoreKey], effect: Effect, length: usize) -> Self {
+        let mut command = Cmd::with_capacity(8, 256 + length);
+        command.arg("EVALSHA").arg(&script.sha).arg(keys.len());
         for key in keys {
             command.arg(key.as_str());
         }
@@ -222,32 +223,44 @@ pub(super) fn get(key: &StoreKey) -> Request {
     static READ: LazyLock<Script> = LazyLock::new(|| Script::new(&[ENDS, READ_PLAIN]));
     match key.layout() {
         Layout::Native => Request::command("GET", key, Effect::Read),
-        Layout::Plain => Request::script(&READ, &[key], Effect::Read),
+        Layout::Plain => Request::script(&READ, &[key], Effect::Read, 0),
     }
 }
 
+/// `set` where nothing is, the common case: no script is needed to write, only to say why not.
+pub(super) fn create(key: &StoreKey, record: &Record) -> Request {
+    let mut request = Request::command("SET", key, Effect::Write);
+    match key.layout() {
+        Layout::Native => request.command.arg(frame::encode(record)),
+        Layout::Plain => request.command.arg(&record.data[..]),
+    };
+    request.command.arg("NX").arg("PXAT").arg(end(record));
+    request
+}
+
 pub(super) fn set(key: &StoreKey, record: &Record, when: When) -> Request {
-    let mut request = Request::script(&scripts(key.layout()).swap, &[key], Effect::Write);
+    let mut request = Request::script(&scripts(key.layout()).swap, &[key], Effect::Write, record.data.len());
     write_args(&mut request.command, key.layout(), record, when);
     request
 }
 
 /// Both keys on one server.
 pub(super) fn relocate(old: &StoreKey, when: When, new: &StoreKey, record: &Record) -> Request {
-    let mut request = Request::script(&scripts(new.layout()).relocate, &[old, new], Effect::Write);
+    let mut request =
+        Request::script(&scripts(new.layout()).relocate, &[old, new], Effect::Write, record.data.len());
     write_args(&mut request.command, new.layout(), record, when);
     request
 }
 
 /// `destroy`, under a condition.
 pub(super) fn remove(key: &StoreKey, when: When) -> Request {
-    let mut request = Request::script(&scripts(key.layout()).remove, &[key], Effect::Write);
+    let mut request = Request::script(&scripts(key.layout()).remove, &[key], Effect::Write, 0);
     condition_arg(&mut request.command, key.layout(), when);
     request
 }
 
 pub(super) fn touch(key: &StoreKey, expires_at: Timestamp) -> Request {
-    let mut request = Request::script(&scripts(key.layout()).touch, &[key], Effect::Touch);
+    let mut request = Request::script(&scripts(key.layout()).touch, &[key], Effect::Touch, 0);
     request.command.arg(expires_at.as_millis()).arg(&frame::moment(expires_at));
     request
 }
@@ -263,8 +276,12 @@ fn write_args(command: &mut Cmd, layout: Layout, record: &Record, when: When) {
         // Equal bytes are no proof of an own write.
         Layout::Plain => command.arg("not to be told").arg(&record.data[..]),
     };
-    // A moment that has passed removes the key; 0 alone would be refused.
-    command.arg(record.expires_at.as_millis().max(1));
+    command.arg(end(record));
+}
+
+/// When Redis removes it. A moment that has passed does so at once; 0 alone would be refused.
+fn end(record: &Record) -> u64 {
+    record.expires_at.as_millis().max(1)
 }
 
 fn condition_arg(command: &mut Cmd, layout: Layout, when: When) {
@@ -283,6 +300,15 @@ pub(super) fn found(answer: Value) -> Result<Option<Record>, StoreError> {
     match answer {
         Value::Nil => Ok(None),
         value => record(value).map(Some),
+    }
+}
+
+/// The answer to [`create`].
+pub(super) fn created(answer: &Value) -> Result<bool, StoreError> {
+    match answer {
+        Value::Okay => Ok(true),
+        Value::Nil => Ok(false),
+        _ => Err(Fault::Strange.into_error(Effect::Write)),
     }
 }
 
