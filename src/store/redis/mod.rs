@@ -1,8 +1,9 @@
 //! Sessions in Redis or Valkey.
 //!
 //! `source` opens connections, a `wire` is one of them, a `link` has always one, a `server` has a link or two,
-//! a `cluster` has a server for each node. `scripts` is what they carry, `frame` what lies in the server,
-//! `fault` what may come back instead, `greeting` what is asked of a server first.
+//! a `cluster` has a server for each node and finds the right one for a key by its `slots`. `scripts` and `lua`
+//! are what they carry, `frame` is what lies in the server, `fault` what may come back instead, `greeting` what
+//! is asked of a server first.
 
 mod builder;
 mod cluster;
@@ -10,8 +11,10 @@ mod fault;
 mod frame;
 mod greeting;
 mod link;
+mod lua;
 mod scripts;
 mod server;
+mod slots;
 mod source;
 mod wire;
 
