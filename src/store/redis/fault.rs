@@ -132,6 +132,14 @@ impl Fault {
         }
     }
 
+    /// The same for a call that comes later, and is not sent because of it.
+    pub(super) fn not_sent(self) -> Self {
+        match self {
+            Self::Refused(_) | Self::Unusable(..) => self,
+            other => Self::Down(other.reason()),
+        }
+    }
+
     /// The error reply's code, if the server answered with one.
     pub(super) fn code(&self) -> Option<&str> {
         match self {
