@@ -95,7 +95,15 @@ pub struct OverRedis(Redis, Proxy);
 
 impl OverRedis {
     pub async fn start() -> Self {
-        let redis = Redis::with(&["--appendonly", "yes", "--appendfsync", "always"]);
+        Self::over(Redis::with(&["--appendonly", "yes", "--appendfsync", "always"])).await
+    }
+
+    /// Nothing of it is ever on disk.
+    pub async fn that_forgets() -> Self {
+        Self::over(Redis::start()).await
+    }
+
+    async fn over(redis: Redis) -> Self {
         let proxy = Proxy::to(redis.port()).await;
         Self(redis, proxy)
     }

@@ -35,8 +35,14 @@ use tokio::task::JoinSet;
 /// What two nodes serve; a fault may replace a node by a new one over the same engine.
 pub type Nodes = Arc<Mutex<[Router; 2]>>;
 
-async fn soak(mut engine: impl Engine) {
-    let figure = Figure::of("B8", engine.name());
+async fn soak(engine: impl Engine) {
+    let all = run("B8", engine).await;
+    assert_eq!((all.lost, all.invented, all.returned), (0, 0, 0));
+}
+
+/// The load, the faults, and what the browsers have found at the end.
+async fn run(bar: &str, mut engine: impl Engine) -> Counts {
+    let figure = Figure::of(bar, engine.name());
     let nodes: Nodes = Arc::new(Mutex::new([engine.node().await, engine.node().await]));
     let stop = Arc::new(AtomicBool::new(false));
     let mut running = JoinSet::new();
@@ -72,12 +78,19 @@ async fn soak(mut engine: impl Engine) {
         .count("returned", all.returned)
         .report();
     assert!(all.acknowledged > 0 && faults > 0, "nothing was tested");
-    assert_eq!((all.lost, all.invented, all.returned), (0, 0, 0));
+    all
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis() {
     soak(engines::OverRedis::start().await).await;
+}
+
+/// The control: an engine that a crash empties must be found out.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_forgets_is_found_out() {
+    let all = run("control", engines::OverRedis::that_forgets().await).await;
+    assert!(all.lost > 0, "the crashes of this test destroy nothing, or nobody looks: {all:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
