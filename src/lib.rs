@@ -180,6 +180,8 @@ mod layer;
 mod service;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(test)]
+mod properties;
 
 pub use ::cookie::{Key, SameSite};
 
