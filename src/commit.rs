@@ -23,6 +23,7 @@ use crate::{
     rules::{Action, Ending, decide},
     state::{Data, Edits, Intent, Origin, Owed, State},
     store::{Record, StoreError, When, Written},
+    takeover::forget,
     transport::Presented,
 };
 
@@ -285,6 +286,7 @@ async fn destroy(state: &State, intent: Intent) -> Result<Saved, Error> {
     };
     let Some(old) = old else { return Ok(Saved::Unchanged) };
     end(state, &old.key, None).await?;
+    forget(&state.config, &old.id).await.map_err(|e| Error::store(Operation::Destroy, e))?;
     state.settle(intent);
     let mut data = state.data();
     let options = data.base.cookie.take();

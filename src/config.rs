@@ -12,6 +12,7 @@ use crate::{
     hooks::Hooks,
     id::{SessionId, StoreKey},
     lifetime::Lifetime,
+    store::SharedPredecessor,
     transport::Carrier,
 };
 
@@ -22,6 +23,8 @@ pub(crate) type CommitOn = Arc<dyn Fn(StatusCode) -> bool + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) engine: Arc<Engine>,
+    /// Whose sessions are taken over.
+    pub(crate) predecessor: Option<SharedPredecessor>,
     pub(crate) carrier: Carrier,
     pub(crate) cookie: CookieOptions,
     pub(crate) lifetime: Lifetime,

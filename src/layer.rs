@@ -23,7 +23,7 @@ use crate::{
     lifetime::{DEFAULT_TTL, Lifetime, Rolling},
     manager::Sessions,
     session::Main,
-    store::{BoxError, Guarantee, SharedStore, Store},
+    store::{BoxError, Guarantee, Predecessor, SharedPredecessor, SharedStore, Store},
     transport::{Carrier, Transport},
 };
 
@@ -67,6 +67,7 @@ impl SessionLayer {
         }
         Self::with(Config {
             engine: Arc::new(Engine::new(store)),
+            predecessor: None,
             carrier: Carrier {
                 transport: Transport::cookie(),
                 name: "axum.sid".into(),
@@ -206,6 +207,24 @@ impl<K> SessionLayer<K> {
     #[must_use]
     pub fn unsigned(self) -> Self {
         self.set(|c| c.carrier.keys = None)
+    }
+
+    /// Keeps the visitors of a running site signed in that comes from another library: an id that this layer's store
+    /// does not know is looked for in the predecessor's, and what is found there is moved over, once, under the same
+    /// id. Give this layer the name, and where it was signed the keys, of the old cookie.
+    ///
+    /// From then on the session is as any other. Drop the setting when the old sessions have expired; until then an
+    /// unknown id costs two calls more.
+    ///
+    /// ```
+    /// # use axum_generic_session::{MemoryStore, SessionLayer, store::Predecessor};
+    /// # fn layer(their_store: impl Predecessor) {
+    /// let sessions = SessionLayer::new(MemoryStore::new()).name("id").take_over(their_store);
+    /// # let _ = sessions; }
+    /// ```
+    #[must_use]
+    pub fn take_over(self, predecessor: impl Predecessor) -> Self {
+        self.set(|c| c.predecessor = Some(SharedPredecessor(Arc::new(predecessor))))
     }
 
     /// Where the id travels. Default [`Transport::cookie`].

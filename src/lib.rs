@@ -171,6 +171,7 @@ mod hooks;
 mod lifetime;
 mod engine;
 mod config;
+mod takeover;
 mod rules;
 mod state;
 mod commit;

@@ -12,6 +12,7 @@ use crate::{
     id::SessionId,
     session::{Main, Session},
     state::State,
+    takeover::forget,
     view::SessionData,
 };
 
@@ -66,6 +67,10 @@ impl<K> Sessions<K> {
     pub async fn destroy(&self, id: &SessionId) -> Result<(), Error> {
         let key = self.config.key(id);
         let done = self.config.engine.destroy(self.config.limits, &key).await;
+        let done = match done {
+            Ok(()) => forget(&self.config, id).await,
+            failed => failed,
+        };
         done.map_err(|e| Error::store(Operation::Destroy, e))
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     object::{Object, merge},
     rules::{Action, Ending, Facts, decide},
     store::{StoreError, StoreErrorKind, Tag},
+    takeover::take_over,
     transport::{Captured, Presented},
 };
 
@@ -353,7 +354,12 @@ impl State {
                 .await;
         };
         let key = config.key(&id);
-        let record = match config.engine.get(config.limits, &key).await {
+        let found = match config.engine.get(config.limits, &key).await {
+            Ok(Some(record)) => Ok(Some(record)),
+            Ok(None) => take_over(&self.config, &id, &key).await,
+            Err(error) => Err(error),
+        };
+        let record = match found {
             Ok(Some(record)) => record,
             Ok(None) => {
                 tracing::debug!(session = %key.handle(), "no such session: the visitor is new");

@@ -13,9 +13,12 @@ const signature = require('cookie-signature');
 
 const DAY = 24 * 60 * 60 * 1000;
 
-module.exports = function oneSession({ secrets, name = 'connect.sid', prefix = 'sess:', maxAge = null }) {
+// `name`, `prefix` and `cookie` are what express-session and connect-redis are given.
+module.exports = function oneSession({ secrets, name = 'connect.sid', prefix = 'sess:', cookie: options = {} }) {
   // What stands in a new session, as express-session would put it there.
-  const fresh = { originalMaxAge: maxAge, expires: null, httpOnly: true, path: '/', maxAge: null };
+  const fresh = {
+    originalMaxAge: options.maxAge ?? null, expires: null, httpOnly: true, path: '/', ...options, maxAge: null,
+  };
 
   function send(ctx, value, attributes) {
     const others = [ctx.response.get('set-cookie') || []].flat().filter((line) => !line.startsWith(`${name}=`));

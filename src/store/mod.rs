@@ -29,6 +29,7 @@
 pub mod contract;
 mod erased;
 mod error;
+mod predecessor;
 #[cfg(feature = "memory-store")]
 mod memory;
 #[cfg(feature = "redis-store")]
@@ -42,6 +43,8 @@ mod sql;
 #[cfg(feature = "sqlite-store")]
 mod sqlite;
 mod three_method;
+#[cfg(any(feature = "tower-sessions-store", feature = "tower-sessions-014-store"))]
+mod tower_sessions;
 
 use std::{fmt, future::Future};
 
@@ -52,6 +55,7 @@ use tokio::{sync::watch, time::Instant};
 
 pub(crate) use self::erased::SharedStore;
 pub(crate) use self::error::BoxError;
+pub(crate) use self::predecessor::SharedPredecessor;
 #[cfg(feature = "memory-store")]
 pub use self::memory::MemoryStore;
 #[cfg(feature = "mysql-store")]
@@ -64,8 +68,13 @@ pub use self::redis::{RedisStore, RedisStoreBuilder};
 pub use self::sql::sweeper::Sweeper;
 #[cfg(feature = "sqlite-store")]
 pub use self::sqlite::{SqliteBuilder, SqliteStore, Synchronous};
+#[cfg(feature = "tower-sessions-store")]
+pub use self::tower_sessions::TowerSessions;
+#[cfg(feature = "tower-sessions-014-store")]
+pub use self::tower_sessions::TowerSessions014;
 pub use self::{
     error::{Applied, StoreError, StoreErrorKind},
+    predecessor::{Legacy, Predecessor},
     three_method::{ThreeMethodStore, ThreeMethods},
 };
 use crate::{clock::Timestamp, id::StoreKey};
