@@ -80,8 +80,9 @@ pub(crate) async fn commit(state: Arc<State>) -> Result<Saved, Error> {
     if !state.is_loaded() {
         match state.intent().ending {
             Ending::None | Ending::Renewed => return Ok(Saved::Unchanged),
-            // A logout need not see what it ends.
-            Ending::Destroyed => {}
+            // Loaded, since the cookie that it takes away may have settings of its own; but a logout does not fail
+            // because what it ends cannot be read.
+            Ending::Destroyed => drop(state.load().await),
             Ending::Regenerated => state.load().await?,
         }
     }
