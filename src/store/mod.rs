@@ -55,13 +55,13 @@ use tokio::{sync::watch, time::Instant};
 
 pub(crate) use self::erased::SharedStore;
 pub(crate) use self::error::BoxError;
-pub(crate) use self::predecessor::SharedPredecessor;
 #[cfg(feature = "memory-store")]
 pub use self::memory::MemoryStore;
 #[cfg(feature = "mysql-store")]
 pub use self::mysql::MySqlStore;
 #[cfg(feature = "postgres-store")]
 pub use self::postgres::PostgresStore;
+pub(crate) use self::predecessor::SharedPredecessor;
 #[cfg(feature = "redis-store")]
 pub use self::redis::{RedisStore, RedisStoreBuilder};
 #[cfg(any(feature = "postgres-store", feature = "mysql-store"))]

@@ -127,7 +127,8 @@ async fn visitors_of_tower_sessions_stay_signed_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strangers_or_a_dead_cookie_is_no_session() {
     let theirs = TheirMemoryStore::default();
-    let layer = SessionLayer::new(MemoryStore::new()).name("id").take_over(TowerSessions::new(theirs.clone()));
+    let layer =
+        SessionLayer::new(MemoryStore::new()).name("id").take_over(TowerSessions::new(theirs.clone()));
     let ended = tower_sessions_core::session::Record {
         id: Default::default(),
         data: [("user".to_owned(), json!("ada"))].into(),
