@@ -24,6 +24,7 @@ use crate::{
     state::{Data, Edits, Intent, Origin, Owed, State},
     store::{Record, StoreError, When, Written},
     takeover::forget,
+    transport::Presented,
 };
 
 /// How often an update is merged and tried again before the answer is 503.
@@ -76,14 +77,15 @@ pub(crate) async fn detached<T: Send + 'static>(
 /// Decides and carries out, once, with everything that the request has changed so far.
 pub(crate) async fn commit(state: Arc<State>) -> Result<Saved, Error> {
     let _one_at_a_time = state.committing.lock().await;
-    let intends = state.intent().ending != Ending::None || state.flags.force_save.load(Relaxed);
-    if intends && !state.is_loaded() {
-        state.load().await?;
-    }
     if !state.is_loaded() {
-        return Ok(Saved::Unchanged);
+        match state.intent().ending {
+            Ending::None | Ending::Renewed => return Ok(Saved::Unchanged),
+            // A logout need not see what it ends.
+            Ending::Destroyed => {}
+            Ending::Regenerated => state.load().await?,
+        }
     }
-    let saved = if state.flags.degraded.load(Relaxed) {
+    let saved = if !state.is_loaded() || state.flags.degraded.load(Relaxed) {
         end_unread(&state).await?
     } else {
         let decision = decision(&state).await?;
@@ -120,18 +122,20 @@ fn look(state: &State) -> Decision {
 
 async fn carry_out(state: &State, Decision { action, intent }: Decision) -> Result<Saved, Error> {
     match action {
-        Action::Nothing => Ok(Saved::Unchanged),
-        Action::Resend => {
-            let mut data = state.data();
-            if let Some(origin) = data.origin.as_mut() {
-                origin.stale = false;
-                // A resent cookie must not promise more than what is left in the store.
-                let (id, end) = (origin.id.clone(), origin.expires_at);
-                owe_cookie(state, &mut data, &id, |life| match life {
-                    CookieLife::Until(fresh) => CookieLife::Until(fresh.min(end)),
-                    other => other,
-                });
+        Action::Nothing => {
+            // What is held back may still be wanted; what came to nothing is over.
+            if !state.flags.prevent_save.load(Relaxed) {
+                state.settle(intent);
             }
+            Ok(Saved::Unchanged)
+        }
+        Action::Clear => {
+            state.settle(intent);
+            state.data().owed = Some(Owed::Removal { options: None });
+            Ok(Saved::Unchanged)
+        }
+        Action::Resend => {
+            resend(state);
             Ok(Saved::Unchanged)
         }
         Action::Destroy => destroy(state, intent).await,
@@ -221,6 +225,18 @@ fn owe_cookie(state: &State, data: &mut Data, id: &SessionId, life: impl Fn(Cook
     data.owed = Some(Owed::Cookie { id: id.clone(), options, life: life(fresh.cookie) });
 }
 
+/// Sends the cookie for what is in the store: it must not promise more than what is left there.
+fn resend(state: &State) {
+    let mut data = state.data();
+    let Some(origin) = data.origin.as_mut() else { return };
+    origin.stale = false;
+    let (id, end) = (origin.id.clone(), origin.expires_at);
+    owe_cookie(state, &mut data, &id, |life| match life {
+        CookieLife::Until(fresh) => CookieLife::Until(fresh.min(end)),
+        other => other,
+    });
+}
+
 async fn create(state: &State, intent: Intent) -> Result<Saved, Error> {
     let old = state.data().origin.clone();
     for _ in 0..MAX_DRAWS {
@@ -285,22 +301,25 @@ async fn destroy(state: &State, intent: Intent) -> Result<Saved, Error> {
     Ok(Saved::Destroyed)
 }
 
-/// Ends a session that could not be loaded. Nothing is saved to such a one, but a logout takes place or fails.
+/// Ends a session that was not or could not be loaded. Nothing is saved to such a one, but a logout takes place or
+/// fails.
 async fn end_unread(state: &State) -> Result<Saved, Error> {
     let intent = state.intent();
     let ends = matches!(intent.ending, Ending::Destroyed | Ending::Regenerated);
-    let unread = state.data().unread.clone().filter(|_| ends && !state.flags.prevent_save.load(Relaxed));
-    let Some(key) = unread else { return Ok(Saved::Unchanged) };
-    end(state, &key, None).await?;
+    let presented = state.presented().filter(|_| ends && !state.flags.prevent_save.load(Relaxed));
+    let Some(Presented { id, way, .. }) = presented else { return Ok(Saved::Unchanged) };
+    end(state, &state.config.key(&id), None).await?;
     state.settle(intent);
-    state.data().owed = Some(Owed::Removal { options: None });
+    let mut data = state.data();
+    data.way = way;
+    data.owed = Some(Owed::Removal { options: None });
     Ok(Saved::Destroyed)
 }
 
 /// Writes the known session, as often as it takes until nobody else comes between.
 async fn write(state: &State) -> Result<Saved, Error> {
     let Some(origin) = state.data().origin.clone() else { return Err(Error::gone()) };
-    let _turn = state.config.engine.turn(&origin.key).await;
+    let _turn = state.config.engine.turn(state.config.limits, &origin.key).await;
     let mut tries = Tries::default();
     loop {
         match swap(state).await? {
@@ -309,7 +328,8 @@ async fn write(state: &State) -> Result<Saved, Error> {
         }
         let wanted = state.flags.force_save.load(Relaxed) || !state.intent_is(Ending::None);
         if !wanted && !state.data().is_changed() {
-            // What this request wanted to change, the other has changed the same way.
+            // What this request wanted to change, the other has changed the same way: its visitor is told so too.
+            resend(state);
             return Ok(Saved::Unchanged);
         }
     }
@@ -474,8 +494,9 @@ pub(crate) async fn transact<R>(
         return transact_anew(state, change).await;
     };
     // A hook of the application's may wait for a turn itself: with one, the tag alone decides.
-    let _turn = match state.config.hooks.before_save {
-        None => Some(state.config.engine.turn(&origin.key).await),
+    let Config { engine, limits, hooks, .. } = &*state.config;
+    let _turn = match hooks.before_save {
+        None => engine.turn(*limits, &origin.key).await,
         Some(_) => None,
     };
     let mut tries = Tries::default();

@@ -31,7 +31,7 @@ pub(crate) struct Config {
     pub(crate) hooks: Hooks,
     pub(crate) clock: SharedClock,
     pub(crate) codec: Codec,
-    pub(crate) prefix: Box<str>,
+    pub(crate) prefix: Arc<str>,
     pub(crate) hash_ids: bool,
     pub(crate) limits: Limits,
     pub(crate) defer: bool,
@@ -48,12 +48,7 @@ pub(crate) struct Config {
 impl Config {
     /// Under which key the store knows an id.
     pub(crate) fn key(&self, id: &SessionId) -> StoreKey {
-        let key = if self.hash_ids {
-            StoreKey::hashed(&self.prefix, id)
-        } else {
-            StoreKey::plain(&self.prefix, id)
-        };
-        key.with_layout(self.codec.layout())
+        StoreKey::new(self.prefix.clone(), id, self.hash_ids).with_layout(self.codec.layout())
     }
 
     /// Everything that can be known to be wrong before the first request.

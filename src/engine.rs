@@ -3,7 +3,6 @@
 
 use std::{
     future::Future,
-    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     pin::Pin,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     task::Poll,
@@ -21,7 +20,8 @@ use crate::{
     store::{Connection, Record, SharedStore, StoreError, When, Written},
 };
 
-/// Turns are kept for this many groups of sessions; two sessions in one group merely wait for each other.
+/// Turns are kept for this many groups of sessions, as many as a byte of the key's fingerprint tells apart; two
+/// sessions in one group merely wait for each other.
 const TURNS: usize = 256;
 
 /// A store as a layer uses it; shared by all clones of the layer.
@@ -116,11 +116,15 @@ impl Engine {
         }
     }
 
-    /// Waits for a turn to write this session. The tag decides who wins; turns only see to it that each does.
-    pub(crate) async fn turn(&self, key: &StoreKey) -> MutexGuard<'_, ()> {
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
-        let group = usize::try_from(hash % self.turns.len() as u64).unwrap_or_default();
-        self.turns[group].lock().await
+    /// Waits for a turn to write this session. The tag decides who wins; turns only see to it that each does. So who
+    /// has waited as long as a call may take, because the store hangs, goes without.
+    pub(crate) async fn turn(&self, limits: Limits, key: &StoreKey) -> Option<MutexGuard<'_, ()>> {
+        let [group, ..] = key.fingerprint();
+        let turn = &self.turns[usize::from(group)];
+        match turn.try_lock() {
+            Ok(mine) => Some(mine),
+            Err(_) => timeout(limits.operation, turn.lock()).await.ok(),
+        }
     }
 
     /// While the store is away, the requests that came within the limit wait together; later ones fail at once.

@@ -110,6 +110,15 @@ impl Error {
         Self::during(Some(Operation::Set), Kind::Conflict)
     }
 
+    /// Puts the error into the log.
+    pub(crate) fn report(&self) {
+        if self.status().is_server_error() {
+            tracing::error!(operation = ?self.0.operation, error = %self, "session request failed");
+        } else {
+            tracing::debug!(operation = ?self.0.operation, error = %self, "session request refused");
+        }
+    }
+
     fn during(operation: Option<Operation>, kind: Kind) -> Self {
         Self(Arc::new(Inner { kind, operation, response: Mutex::new(None) }))
     }
@@ -207,11 +216,7 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status();
-        if status.is_server_error() {
-            tracing::error!(operation = ?self.0.operation, error = %self, "session request failed");
-        } else {
-            tracing::debug!(operation = ?self.0.operation, error = %self, "session request refused");
-        }
+        self.report();
         let own = self.0.response.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut response = own.unwrap_or_else(|| {
             let mut response = status.into_response();

@@ -243,6 +243,7 @@ pub enum Verdict {
     /// It is answered with this.
     Respond(Response),
     /// It goes on. After a failed load the handler sees an empty session whose changes are not saved; after a
-    /// failed save its own answer goes out. In neither case is a cookie sent: an outage logs nobody out.
+    /// failed save its own answer goes out. In neither case is a cookie sent: an outage logs nobody out. A logout or
+    /// a new id that could not be carried out fails all the same, lest it look as if it had been.
     Continue,
 }

@@ -1,6 +1,10 @@
 //! Session ids: minted here, never adopted; and the keys under which stores know them.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::{Arc, OnceLock},
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::RngCore;
@@ -10,14 +14,29 @@ use crate::store::Layout;
 
 /// Random bytes of an id, as in the originals' `uid-safe`: 192 bits, three times what OWASP asks for.
 const ID_BYTES: usize = 24;
+/// The same as base64url, in characters.
+const ID_TEXT: u8 = 32;
+const _: () = assert!(ID_BYTES / 3 * 4 == ID_TEXT as usize && SHORT_ID >= ID_TEXT as usize);
 /// The longest id that is looked at, whoever made it, in bytes.
 const MAX_ID: usize = 256;
+/// Room for an id in place: 32 characters of base64url, or the 36 of a UUID.
+const SHORT_ID: usize = 38;
+/// Characters of base64url for a SHA-256.
+const DIGEST_TEXT: usize = 43;
 
 /// The secret that a visitor presents: 32 characters of base64url, or what a custom `gen_id` made.
 ///
 /// Whoever knows it is the visitor, so `Debug` does not show it; [`expose`](Self::expose) does.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SessionId(Arc<str>);
+pub struct SessionId(Text);
+
+/// Ids of the usual length lie in place; reading a request's id allocates nothing.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Text {
+    /// The length, and as many characters; zeros behind them.
+    Short(u8, [u8; SHORT_ID]),
+    Long(Arc<str>),
+}
 
 impl SessionId {
     /// A new id: 24 bytes from a CSPRNG that the operating system seeds, as 32 characters of base64url.
@@ -25,34 +44,50 @@ impl SessionId {
     pub fn random() -> Self {
         let mut bytes = [0; ID_BYTES];
         rand::thread_rng().fill_bytes(&mut bytes);
-        let mut text = [0; ID_BYTES / 3 * 4];
-        match URL_SAFE_NO_PAD.encode_slice(bytes, &mut text) {
-            Ok(_) => Self(String::from_utf8_lossy(&text).into()),
-            Err(_) => Self(URL_SAFE_NO_PAD.encode(bytes).into()),
-        }
+        let mut text = [0; SHORT_ID];
+        // There is room, as asserted above.
+        let _ = URL_SAFE_NO_PAD.encode_slice(bytes, &mut text);
+        Self(Text::Short(ID_TEXT, text))
     }
 
     /// Reads an id from text: `None` unless it is 1 to 256 characters that may stand in a cookie
     /// (RFC 6265 `cookie-octet`). Anything else is never shown to a store.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Self::is_id(text).then(|| Self(text.into()))
-    }
-
-    fn is_id(text: &str) -> bool {
-        !text.is_empty() && text.len() <= MAX_ID && text.bytes().all(is_cookie_octet)
+        if text.is_empty() || text.len() > MAX_ID || !text.bytes().all(is_cookie_octet) {
+            return None;
+        }
+        Some(Self(match u8::try_from(text.len()) {
+            Ok(length) if text.len() <= SHORT_ID => {
+                let mut bytes = [0; SHORT_ID];
+                bytes[..text.len()].copy_from_slice(text.as_bytes());
+                Text::Short(length, bytes)
+            }
+            _ => Text::Long(text.into()),
+        }))
     }
 
     /// The id itself. Handle it like a password.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0
+        match &self.0 {
+            // Made of text, and ASCII at that.
+            Text::Short(length, bytes) => str::from_utf8(&bytes[..usize::from(*length)]).unwrap_or_default(),
+            Text::Long(text) => text,
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Text::Short(length, bytes) => &bytes[..usize::from(*length)],
+            Text::Long(text) => text.as_bytes(),
+        }
     }
 }
 
 /// RFC 6265 section 4.1.1: what may stand in a cookie's value without quotes.
 pub(crate) const fn is_cookie_octet(byte: u8) -> bool {
-    matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e)
+    matches!(byte, 0x21..=0x7e) && !matches!(byte, b'"' | b',' | b';' | b'\\')
 }
 
 impl fmt::Debug for SessionId {
@@ -65,30 +100,40 @@ impl fmt::Debug for SessionId {
 ///
 /// A stolen dump of such keys logs nobody in: the digest cannot be turned back into the id, and sent as a
 /// cookie it finds nothing. `Debug` shows a few characters, enough to follow one session through a log.
-#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct StoreKey {
-    text: Box<str>,
-    prefix: usize,
+    prefix: Arc<str>,
+    name: Name,
     layout: Layout,
+    /// The whole key, once somebody has asked for it: the memory store does without.
+    text: OnceLock<Box<str>>,
+}
+
+/// What stands behind the prefix.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Name {
+    /// The SHA-256 of the id, to be written as base64url.
+    Digest([u8; 32]),
+    Plain(SessionId),
 }
 
 impl StoreKey {
     /// `prefix + base64url(SHA-256(id))`.
     #[must_use]
     pub fn hashed(prefix: &str, id: &SessionId) -> Self {
-        let mut text = String::with_capacity(prefix.len() + 43);
-        text.push_str(prefix);
-        URL_SAFE_NO_PAD.encode_string(Sha256::digest(id.expose()), &mut text);
-        Self { text: text.into(), prefix: prefix.len(), layout: Layout::Native }
+        Self::new(prefix.into(), id, true)
     }
 
     /// `prefix + id`, as the Node libraries store it. A dump of such keys is a list of passwords.
     #[must_use]
     pub fn plain(prefix: &str, id: &SessionId) -> Self {
-        let mut text = String::with_capacity(prefix.len() + id.expose().len());
-        text.push_str(prefix);
-        text.push_str(id.expose());
-        Self { text: text.into(), prefix: prefix.len(), layout: Layout::Native }
+        Self::new(prefix.into(), id, false)
+    }
+
+    /// The same with a prefix that is shared.
+    pub(crate) fn new(prefix: Arc<str>, id: &SessionId, hashed: bool) -> Self {
+        let name =
+            if hashed { Name::Digest(Sha256::digest(id.as_bytes()).into()) } else { Name::Plain(id.clone()) };
+        Self { prefix, name, layout: Layout::Native, text: OnceLock::new() }
     }
 
     /// The same key, its record in the layout of another program.
@@ -101,13 +146,34 @@ impl StoreKey {
     /// The whole key, for engines whose keys are text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.text
+        self.text.get_or_init(|| {
+            let mut text = String::with_capacity(self.prefix.len() + DIGEST_TEXT);
+            text.push_str(&self.prefix);
+            match &self.name {
+                Name::Digest(digest) => URL_SAFE_NO_PAD.encode_string(digest, &mut text),
+                Name::Plain(id) => text.push_str(id.expose()),
+            }
+            text.into()
+        })
     }
 
     /// SHA-256 of the whole key, for engines whose keys have a fixed length.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        Sha256::digest(self.text.as_bytes()).into()
+        Sha256::digest(self.as_str()).into()
+    }
+
+    /// 32 bytes that stand for the key within this process: a digest that is known anyway, apart for each prefix.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        let Name::Digest(mut digest) = self.name else { return self.digest() };
+        // FNV-1a. A prefix is the application's word, so nobody chooses one to meet another; and to meet across two
+        // prefixes an id would have to be found for a given digest.
+        let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let prefix = self.prefix.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
+        for (byte, part) in digest.iter_mut().zip(prefix.to_le_bytes()) {
+            *byte ^= part;
+        }
+        digest
     }
 
     /// How the record under this key lies in the engine.
@@ -126,7 +192,28 @@ impl StoreKey {
 
 impl fmt::Debug for StoreKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StoreKey({}#{})", &self.text[..self.prefix], self.handle())
+        write!(f, "StoreKey({}#{})", self.prefix, self.handle())
+    }
+}
+
+impl Clone for StoreKey {
+    fn clone(&self) -> Self {
+        let (prefix, name) = (self.prefix.clone(), self.name.clone());
+        Self { prefix, name, layout: self.layout, text: OnceLock::new() }
+    }
+}
+
+impl PartialEq for StoreKey {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.prefix, &self.name, self.layout) == (&other.prefix, &other.name, other.layout)
+    }
+}
+
+impl Eq for StoreKey {}
+
+impl Hash for StoreKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.prefix, &self.name, self.layout).hash(state);
     }
 }
 

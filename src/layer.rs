@@ -47,8 +47,9 @@ use crate::{
 ///
 /// Settings that cannot work make [`check`](Self::check) an error, and `layer` a panic with the same sentence.
 pub struct SessionLayer<K = Main> {
-    config: Config,
-    ready: OnceLock<Arc<Config>>,
+    config: Arc<Config>,
+    /// The checked settings; shared by clones, since axum makes one for each request of a router without state.
+    ready: Arc<OnceLock<Arc<Config>>>,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -95,15 +96,18 @@ impl SessionLayer {
     /// these keys, store keys `koa:sess:<id>`, their JSON, their defaults. A koa and an axum application behind one
     /// address serve one session.
     ///
-    /// As in koa the cookie is not `Secure` unless [`cookie`](Self::cookie) says so. koa writes without conditions:
-    /// what is promised about concurrent requests holds between axum nodes, not against a write of koa's.
+    /// As in koa the cookie is not `Secure` unless [`cookie`](Self::cookie) says so, and what a handler did to the
+    /// session is saved whatever the status of its answer ([`commit_on`](Self::commit_on)). koa writes without
+    /// conditions: what is promised about concurrent requests holds between axum nodes, not against a write of koa's.
     #[must_use]
     pub fn koa<S: AsRef<[u8]>>(store: impl Store, keys: &[S]) -> Self {
-        let mut layer = Self::new(store).name("koa.sid").prefix("koa:sess:").hash_ids(false);
-        layer.config.carrier.keys = Some(KeyRing::secrets(Scheme::Keygrip, keys));
-        layer.config.carrier.style = Style::Koa;
-        layer.config.codec = Codec::Koa { signed: true };
-        layer.config.lifetime.whole_seconds = true;
+        let layer = Self::new(store).name("koa.sid").prefix("koa:sess:").hash_ids(false).set(|c| {
+            c.carrier.keys = Some(KeyRing::secrets(Scheme::Keygrip, keys));
+            c.carrier.style = Style::Koa;
+            c.codec = Codec::Koa { signed: true };
+            c.commit_on = Arc::new(|_| true);
+            c.lifetime.whole_seconds = true;
+        });
         layer.cookie(CookieOptions::new().secure(false).same_site(None).max_age(DEFAULT_TTL))
     }
 
@@ -117,25 +121,27 @@ impl SessionLayer {
     /// What is said of koa's writes holds for express's.
     #[must_use]
     pub fn express<S: AsRef<[u8]>>(store: impl Store, secrets: &[S]) -> Self {
-        let mut layer = Self::new(store).name("connect.sid").prefix("sess:").hash_ids(false);
-        layer.config.carrier.keys = Some(KeyRing::secrets(Scheme::Express, secrets));
-        layer.config.carrier.style = Style::Express;
-        layer.config.codec = Codec::Express;
-        layer.config.lifetime.whole_seconds = true;
-        layer.config.lifetime.rolling = Rolling::EveryRequest;
-        layer.config.lifetime.silent = true;
+        let layer = Self::new(store).name("connect.sid").prefix("sess:").hash_ids(false).set(|c| {
+            c.carrier.keys = Some(KeyRing::secrets(Scheme::Express, secrets));
+            c.carrier.style = Style::Express;
+            c.codec = Codec::Express;
+            c.commit_on = Arc::new(|_| true);
+            c.lifetime.whole_seconds = true;
+            c.lifetime.rolling = Rolling::EveryRequest;
+            c.lifetime.silent = true;
+        });
         layer.cookie(CookieOptions::new().secure(false).same_site(None).max_age(MaxAge::BrowserSession))
     }
 }
 
 impl<K> SessionLayer<K> {
     fn with(config: Config) -> Self {
-        Self { config, ready: OnceLock::new(), kind: PhantomData }
+        Self { config: Arc::new(config), ready: Arc::default(), kind: PhantomData }
     }
 
     fn set(mut self, change: impl FnOnce(&mut Config)) -> Self {
-        self.ready = OnceLock::new();
-        change(&mut self.config);
+        self.ready = Arc::default();
+        change(Arc::make_mut(&mut self.config));
         self
     }
 
@@ -149,7 +155,7 @@ impl<K> SessionLayer<K> {
     /// What stands before the id's digest in a store key. Default `axum:sess:`.
     #[must_use]
     pub fn prefix(self, prefix: impl Into<Box<str>>) -> Self {
-        self.set(|c| c.prefix = prefix.into())
+        self.set(|c| c.prefix = prefix.into().into())
     }
 
     /// How long a session lives without being saved or, with [`rolling`](Self::rolling), used: the idle timeout.
@@ -255,8 +261,9 @@ impl<K> SessionLayer<K> {
         self.set(|c| c.max_size = bytes)
     }
 
-    /// For which status of the response the handler's changes take effect. Default: all but 5xx. A panic never
-    /// does. An explicit [`save`](crate::Session::save) does not wait for the status.
+    /// For which status of the response the handler's changes take effect. Default: all but 5xx; with the presets
+    /// of the Node libraries all, as there. A panic never does. An explicit [`save`](crate::Session::save) does not
+    /// wait for the status.
     #[must_use]
     pub fn commit_on(self, commit: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
         self.set(|c| c.commit_on = Arc::new(commit))
@@ -395,7 +402,7 @@ impl<K> SessionLayer<K> {
     /// ```
     #[must_use]
     pub fn kind<L: 'static>(self) -> SessionLayer<L> {
-        SessionLayer::with(self.config)
+        SessionLayer { config: self.config, ready: self.ready, kind: PhantomData }
     }
 
     /// The sessions of this layer outside of requests: for jobs and admin tools.
@@ -432,13 +439,15 @@ impl<K> SessionLayer<K> {
         let mut config = self.config.clone();
         if config.codec != Codec::Native && config.cookie.max_age == MaxAge::Ttl {
             // Their cookies know nothing of a store's ttl.
-            config.cookie.max_age = MaxAge::For(config.lifetime.ttl.unwrap_or(DEFAULT_TTL));
+            let ttl = config.lifetime.ttl.unwrap_or(DEFAULT_TTL);
+            Arc::make_mut(&mut config).cookie.max_age = MaxAge::For(ttl);
         }
-        if let Codec::Koa { signed } = &mut config.codec {
-            *signed = config.carrier.keys.is_some();
+        if matches!(config.codec, Codec::Koa { .. }) {
+            let signed = config.carrier.keys.is_some();
+            Arc::make_mut(&mut config).codec = Codec::Koa { signed };
         }
         config.check().map_err(ConfigError)?;
-        Ok(self.ready.get_or_init(|| Arc::new(config)).clone())
+        Ok(self.ready.get_or_init(|| config).clone())
     }
 }
 

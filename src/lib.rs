@@ -181,6 +181,8 @@ mod layer;
 mod service;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(test)]
+mod properties;
 
 pub use ::cookie::{Key, SameSite};
 

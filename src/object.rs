@@ -3,7 +3,7 @@
 //! Values stay the text they are until somebody asks for one. What is compared, merged and written back is
 //! text too, so that a key nobody touched costs nothing and survives byte for byte.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashSet, fmt};
 
 use axum::body::Bytes;
 use serde::{
@@ -39,7 +39,30 @@ impl Object {
         let mut json = serde_json::Deserializer::from_slice(&source);
         (&mut json).deserialize_map(Entries { base: source.as_ptr() as usize, into: &mut entries })?;
         json.end()?;
-        Ok(Self { source, entries })
+        let mut object = Self { source, entries };
+        object.keep_last();
+        Ok(object)
+    }
+
+    /// Of a key that stands there twice the last counts, as in `JSON.parse`.
+    fn keep_last(&mut self) {
+        let Self { source, entries } = self;
+        let key = |entry: &Entry| entry.key.of(source).to_owned();
+        let twice = match entries.len() {
+            0 | 1 => false,
+            // Most sessions have few keys, and comparing each with each is cheaper than a set.
+            2..=16 => entries
+                .iter()
+                .enumerate()
+                .any(|(i, e)| entries[i + 1..].iter().any(|other| other.key.of(source) == e.key.of(source))),
+            many => entries.iter().map(|e| e.key.of(source)).collect::<HashSet<_>>().len() < many,
+        };
+        if twice {
+            let mut seen = HashSet::new();
+            entries.reverse();
+            entries.retain(|entry| seen.insert(key(entry)));
+            entries.reverse();
+        }
     }
 
     /// The object that a value serializes to.
@@ -52,15 +75,12 @@ impl Object {
     }
 
     fn bytes<'a>(&'a self, piece: &'a Piece) -> &'a [u8] {
-        match piece {
-            Piece::At(from, to) => &self.source[*from as usize..*to as usize],
-            Piece::Own(bytes) => bytes,
-        }
+        piece.of(&self.source)
     }
 
-    /// The JSON text under `key`. Of a key that stands there twice the last counts, as in `JSON.parse`.
+    /// The JSON text under `key`.
     pub(crate) fn get(&self, key: &str) -> Option<&[u8]> {
-        let entry = self.entries.iter().rfind(|e| self.bytes(&e.key) == key.as_bytes())?;
+        let entry = self.entries.iter().find(|e| self.bytes(&e.key) == key.as_bytes())?;
         Some(self.bytes(&entry.value))
     }
 
@@ -72,7 +92,7 @@ impl Object {
     /// Puts JSON text under `key`; in its old place if the key is there.
     pub(crate) fn put(&mut self, key: &str, value: &[u8]) {
         let value = Piece::Own(value.into());
-        match self.entries.iter().rposition(|e| self.bytes(&e.key) == key.as_bytes()) {
+        match self.entries.iter().position(|e| self.bytes(&e.key) == key.as_bytes()) {
             Some(i) => self.entries[i].value = value,
             None => self.entries.push(Entry { key: Piece::Own(key.as_bytes().into()), value }),
         }
@@ -80,10 +100,7 @@ impl Object {
 
     pub(crate) fn remove(&mut self, key: &str) {
         let Self { source, entries } = self;
-        entries.retain(|e| match &e.key {
-            Piece::At(from, to) => &source[*from as usize..*to as usize] != key.as_bytes(),
-            Piece::Own(bytes) => **bytes != *key.as_bytes(),
-        });
+        entries.retain(|e| e.key.of(source) != key.as_bytes());
     }
 
     /// Puts or removes.
@@ -135,7 +152,7 @@ impl Object {
             // Unchanged entries usually stand where they stood.
             let mine = match self.entries.get(i) {
                 Some(e) if self.bytes(&e.key) == key => Some(e),
-                _ => self.entries.iter().rfind(|e| self.bytes(&e.key) == key),
+                _ => self.entries.iter().find(|e| self.bytes(&e.key) == key),
             };
             let same = mine.is_some_and(|mine| match (&mine.value, &entry.value) {
                 (Piece::At(a, b), Piece::At(c, d)) if shared && (a, b) == (c, d) => true,
@@ -287,6 +304,13 @@ impl<'de> Visitor<'de> for Entries<'_> {
 }
 
 impl Piece {
+    fn of<'a>(&'a self, source: &'a Bytes) -> &'a [u8] {
+        match self {
+            Self::At(from, to) => &source[*from as usize..*to as usize],
+            Self::Own(bytes) => bytes,
+        }
+    }
+
     fn borrowed(text: &str, base: usize) -> Self {
         let from = text.as_ptr() as usize - base;
         match (u32::try_from(from), u32::try_from(from + text.len())) {

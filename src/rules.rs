@@ -9,6 +9,8 @@ pub(crate) struct Facts {
     pub(crate) force_save: bool,
     /// The store holds the session.
     pub(crate) known: bool,
+    /// The client has an id, and the store no session of it.
+    pub(crate) unknown: bool,
     pub(crate) ending: Ending,
     /// There is nothing in it.
     pub(crate) empty: bool,
@@ -43,6 +45,8 @@ pub(crate) enum Action {
     Nothing,
     /// (the cookie again)
     Resend,
+    /// (clear the cookie)
+    Clear,
     /// End the old one (and clear the cookie).
     Destroy,
     /// Write a new one (and set the cookie), then end the old one if there is one.
@@ -57,17 +61,19 @@ pub(crate) enum Action {
 
 /// The table of the finalizer: the first row that fits.
 pub(crate) fn decide(f: Facts) -> Action {
-    use Action::{Create, Destroy, Nothing, Resend, Rotate, Touch, Update};
+    use Action::{Clear, Create, Destroy, Nothing, Resend, Rotate, Touch, Update};
     let has_content = !f.empty || f.allow_empty;
     match f.ending {
         _ if !f.used || f.prevent_save => Nothing,
         _ if f.expired && f.known => Destroy,
         _ if f.expired => Nothing,
         Ending::Destroyed if f.empty && f.known => Destroy,
+        Ending::Destroyed if f.empty && f.unknown => Clear,
         Ending::Destroyed if f.empty => Nothing,
         Ending::Destroyed => Create,
         Ending::Regenerated if has_content || f.force_save => Create,
         Ending::Regenerated if f.known => Destroy,
+        Ending::Regenerated if f.unknown => Clear,
         Ending::Renewed if f.known && (has_content || f.force_save) => Rotate,
         Ending::Renewed if f.known => Destroy,
         Ending::None | Ending::Renewed | Ending::Regenerated => match f.known {
@@ -93,6 +99,7 @@ mod tests {
             prevent_save: has("prevent"),
             force_save: has("force"),
             known: has("known"),
+            unknown: has("unknown"),
             ending: match () {
                 () if has("destroyed") => Ending::Destroyed,
                 () if has("regenerated") => Ending::Regenerated,
@@ -124,6 +131,7 @@ mod tests {
             ("destroyed empty known", Destroy),
             ("destroyed empty known force", Destroy),
             ("destroyed empty known allow_empty", Destroy),
+            ("destroyed empty unknown", Clear),
             ("destroyed known changed", Create),
             ("destroyed changed", Create),
             // a new id
@@ -131,6 +139,9 @@ mod tests {
             ("regenerated changed", Create),
             ("regenerated known empty", Destroy),
             ("regenerated empty", Nothing),
+            ("regenerated empty unknown", Clear),
+            ("renewed empty unknown", Nothing),
+            ("empty unknown", Nothing),
             ("regenerated known empty allow_empty", Create),
             ("regenerated known empty force", Create),
             ("renewed known", Rotate),

@@ -231,6 +231,11 @@ async fn close(state: Arc<State>, response: Response) -> Response {
     state.flags.closed.store(true, Relaxed);
     let mut response = match result {
         Ok(()) => response,
+        Err(error) if response.status().is_server_error() => {
+            // What went wrong first is what the client is told.
+            error.report();
+            response
+        }
         Err(error) => error.into_response(),
     };
     tell(&state, response.headers_mut());
@@ -239,16 +244,18 @@ async fn close(state: Arc<State>, response: Response) -> Response {
 
 /// Nothing was saved: `Ok` if the handler's own answer goes out all the same.
 async fn fail(state: &State, error: Error) -> Result<(), Error> {
-    state.discard();
-    if error.is_gone() {
-        // No cookie at all, neither one that revives the session nor one that removes a newer.
-        state.data().owed = None;
-    }
-    match error.operation() {
+    let gone = error.is_gone();
+    let told = match error.operation() {
         // Where the load or the touch failed, the handler of errors has been asked.
         None | Some(Operation::Get | Operation::Touch) => Err(error),
         Some(operation) => state.or_degraded(operation, Err(error)).await,
+    };
+    state.discard();
+    if gone {
+        // No cookie at all, neither one that revives the session nor one that removes a newer.
+        state.data().owed = None;
     }
+    told
 }
 
 fn tell(state: &State, headers: &mut HeaderMap) {

@@ -139,7 +139,8 @@ impl<T: SessionData, K> Session<T, K> {
 
     /// Logs out: the session ends, here and in the store, when the handler has answered.
     ///
-    /// What is written afterwards belongs to a new session with a new id.
+    /// What is written afterwards belongs to a new session with a new id. A session that nobody has read is ended
+    /// without being read; the cookie is cleared also if the store no longer knows it.
     ///
     /// # Errors
     /// None today; the `Result` keeps a logout from being forgotten in an expression.
@@ -253,8 +254,8 @@ impl<T: SessionData, K> Session<T, K> {
         Ok(())
     }
 
-    /// Saves the session that the request uses whether or not anything was changed (the originals'
-    /// `sessionSave = true`).
+    /// Saves the session whether or not anything was changed, if the request uses it: a deferred one that nobody
+    /// asks for is left alone (the originals' `sessionSave = true`).
     pub fn force_save(&self) {
         self.state.flags.force_save.store(true, Relaxed);
         self.state.flags.prevent_save.store(false, Relaxed);
@@ -423,7 +424,6 @@ impl<S: Send + Sync, T: SessionData, K: 'static> OptionalFromRequestParts<S> for
 ///     format!("hello {}", user.name.as_deref().unwrap_or("stranger"))
 /// }
 /// ```
-#[derive(Debug)]
 pub struct Loaded<T: SessionData, K = Main> {
     data: Arc<T>,
     session: Session<T, K>,
@@ -434,6 +434,12 @@ impl<T: SessionData, K> Loaded<T, K> {
     #[must_use]
     pub fn session(&self) -> &Session<T, K> {
         &self.session
+    }
+}
+
+impl<T: SessionData, K> fmt::Debug for Loaded<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Loaded").field(&self.session).finish()
     }
 }
 

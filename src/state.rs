@@ -23,7 +23,7 @@ use crate::{
     id::{SessionId, StoreKey},
     lifetime::Life,
     object::{Object, merge},
-    rules::{Ending, Facts},
+    rules::{Action, Ending, Facts, decide},
     store::{StoreError, StoreErrorKind, Tag},
     takeover::take_over,
     transport::{Captured, Presented},
@@ -130,8 +130,8 @@ pub(crate) struct Data {
     pub(crate) edition: u64,
     /// The edition that last replaced the whole session.
     pub(crate) replaced_in: u64,
-    /// The session that the request brought and that could not be loaded.
-    pub(crate) unread: Option<StoreKey>,
+    /// The request brought an id of no session.
+    pub(crate) unknown: bool,
     /// Drawn for a session that is not stored yet.
     pub(crate) new_id: Option<SessionId>,
     pub(crate) owed: Option<Owed>,
@@ -164,6 +164,10 @@ impl Data {
         object.as_ref().is_some_and(|object| !self.base.object.same(object))
             || cookie.as_ref().is_some_and(|cookie| *cookie != self.base.cookie)
             || principal.as_ref().is_some_and(|principal| *principal != self.base_principal)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.object().is_empty() && self.principal().is_none()
     }
 
     pub(crate) fn set_cookie(&mut self, own: Option<Box<CookieOptions>>) {
@@ -269,8 +273,7 @@ impl State {
 
     /// Whether there may be anything to do at the end of the request.
     pub(crate) fn is_asked_for(&self) -> bool {
-        let Flags { used, eager, force_save, .. } = &self.flags;
-        [used, eager, force_save].iter().any(|flag| flag.load(Relaxed))
+        self.is_used() || self.flags.eager.load(Relaxed)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -325,20 +328,25 @@ impl State {
     }
 
     /// There is nothing to load: a session made for a test or outside of a request.
+    #[cfg(feature = "testing")]
     pub(crate) fn loaded_as(&self, fill: impl FnOnce(&mut Data)) {
         fill(&mut self.data());
         // The only caller is the one who has just made the state.
         let _ = self.loaded.set(());
     }
 
+    /// The id that the request brought. Whether there is such a session, only the store can tell.
+    pub(crate) fn presented(&self) -> Option<Presented> {
+        let brought = self.brought.get()?;
+        match &brought.forced {
+            Some(id) => Some(Presented { id: id.clone(), stale: false, way: 0 }),
+            None => self.config.carrier.read(&brought.captured),
+        }
+    }
+
     async fn fetch(&self) -> Result<(), Error> {
         let config = &*self.config;
-        let brought = self.brought.get();
-        let presented = brought.and_then(|brought| match &brought.forced {
-            Some(id) => Some(Presented { id: id.clone(), stale: false, way: 0 }),
-            None => config.carrier.read(&brought.captured),
-        });
-        let Some(Presented { id, stale, way }) = presented else {
+        let Some(Presented { id, stale, way }) = self.presented() else {
             // Nobody to look up. But while the store is away nobody can be given a session either.
             let waited = config.engine.wait_for_connection(config.limits).await;
             return self
@@ -355,7 +363,9 @@ impl State {
             Ok(Some(record)) => record,
             Ok(None) => {
                 tracing::debug!(session = %key.handle(), "no such session: the visitor is new");
-                self.data().way = way;
+                let mut data = self.data();
+                data.way = way;
+                data.unknown = true;
                 return Ok(());
             }
             Err(error) => return self.unreadable(key, id, way, error).await,
@@ -396,11 +406,7 @@ impl State {
             self.refuse();
             return Ok(());
         }
-        self.or_degraded(Operation::Get, Err(Error::store(Operation::Get, why))).await?;
-        let mut data = self.data();
-        data.way = way;
-        data.unread = Some(key);
-        Ok(())
+        self.or_degraded(Operation::Get, Err(Error::store(Operation::Get, why))).await
     }
 
     /// What was loaded is not to be used: it stays in the store only until the end of this request.
@@ -444,6 +450,8 @@ impl State {
         match verdict {
             Verdict::Fail => Err(error),
             Verdict::Respond(response) => Err(error.respond(response)),
+            // A logout, or a new id, that has not come about must not look as if it had.
+            Verdict::Continue if operation != Operation::Get && !self.intent_is(Ending::None) => Err(error),
             Verdict::Continue => {
                 tracing::warn!(?operation, %error, "session request goes on after an error");
                 self.flags.degraded.store(operation == Operation::Get, Relaxed);
@@ -498,11 +506,13 @@ impl State {
             force_save: self.flags.force_save.load(Relaxed),
             known: origin.is_some(),
             ending: intent.ending,
-            empty: data.object().is_empty() && data.principal().is_none(),
+            unknown: data.unknown,
+            empty: data.is_empty(),
             changed: data.is_changed(),
             allow_empty: config.allow_empty,
-            rolling_due: origin
-                .is_some_and(|o| config.lifetime.is_rolling_due(now, o.expires_at, life.store)),
+            // What this request has saved needs no prolonging.
+            rolling_due: data.owed.is_none()
+                && origin.is_some_and(|o| config.lifetime.is_rolling_due(now, o.expires_at, life.store)),
             stale_signature: origin.is_some_and(|o| o.stale),
             expired: ended,
         };
@@ -514,8 +524,17 @@ impl Drop for State {
     fn drop(&mut self) {
         // A request that was cut off loses its changes by design; one that went on after its response does not.
         if self.is_closed() && self.is_loaded() && !self.flags.degraded.load(Relaxed) {
-            let unsaved = self.data().is_changed() || self.intent().ending != Ending::None;
-            if unsaved && !self.flags.prevent_save.load(Relaxed) {
+            let (data, intent) = self.data_and_intent();
+            let facts = Facts {
+                used: true,
+                prevent_save: self.flags.prevent_save.load(Relaxed),
+                known: data.origin.is_some(),
+                ending: intent.ending,
+                empty: data.is_empty(),
+                changed: data.is_changed(),
+                ..Facts::default()
+            };
+            if decide(facts) != Action::Nothing {
                 tracing::error!(
                     "a session was changed after its response had been sent and never saved: call `save().await`, or \
                      use `transact`"

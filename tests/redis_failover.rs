@@ -158,6 +158,17 @@ async fn a_server_that_keeps_what_it_acknowledges_loses_nothing_in_crashes() {
     let history = load.stop("3 x kill -9 and restart, appendfsync always").await;
     assert_eq!(history.lost, 0);
     assert!(history.failed > 0);
+
+    // The same server without a disk, to see that a loss would have been seen.
+    let mut server = Redis::start();
+    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let load = Load::start(&store, keys(16)).await;
+    load.go_on(Duration::from_millis(300)).await;
+    server.kill();
+    server.launch();
+    reconnected(&store).await;
+    let history = load.stop("kill -9 and restart without a disk").await;
+    assert!(history.lost >= history.acknowledged);
 }
 
 #[tokio::test(flavor = "multi_thread")]

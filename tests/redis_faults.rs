@@ -68,6 +68,7 @@ impl Scene {
         let (key, before) = (key(), record("before"));
         // Each script once, so that what follows is one request.
         store.touch(&key, before.expires_at).await.unwrap();
+        store.set(&key, &before, When::Present).await.unwrap();
         store.rotate(&key, When::Present, &self::key(), &before).await.unwrap();
         store.set(&key, &before, When::Absent).await.unwrap();
         Self { server, proxy, store, status, key, before }
@@ -205,7 +206,7 @@ async fn a_write_whose_answer_is_cut_is_recognised_when_it_is_repeated() {
     for bytes in [0, 1, 2] {
         let (key, new, one, two, three) = (key(), key(), record("1"), record("2"), record("3"));
         for (record, when) in [(&one, When::Absent), (&two, When::Tagged(one.tag)), (&three, When::Present)] {
-            scene.proxy.cut_reply("EVALSHA", bytes);
+            scene.proxy.cut_reply(if when == When::Absent { "PXAT" } else { "EVALSHA" }, bytes);
             assert_eq!(kind(soon(scene.store.set(&key, record, when)).await), Some(UNKNOWN), "{when:?}");
             scene.reconnected().await;
             assert!(
@@ -435,7 +436,7 @@ async fn a_full_server_takes_no_sessions_but_ends_them() {
     let store = RedisStore::connect(&server.url()).await.unwrap();
     let (key, one) = (key(), record("1"));
     store.set(&key, &one, When::Absent).await.unwrap();
-    let () = server.run(&["CONFIG", "SET", "maxmemory", "1mb"]);
+    let () = server.run(&["CONFIG", "SET", "maxmemory", "1"]);
     let full = Some(StoreErrorKind::Full);
     assert_eq!(kind(store.set(&self::key(), &record("2"), When::Absent).await), full);
     assert_eq!(kind(store.set(&key, &record("2"), When::Tagged(one.tag)).await), full);

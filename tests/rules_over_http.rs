@@ -7,7 +7,7 @@ use axum::{
     extract::Path,
     routing::{MethodRouter, get},
 };
-use axum_generic_session::{Error, Rolling, Session, SessionLayer, testing::Calls};
+use axum_generic_session::{Error, Rolling, Session, SessionId, SessionLayer, testing::Calls};
 use site::{COOKIE, Site};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ fn acts() -> MethodRouter {
                 "renew" => session.renew().await?,
                 "force" => session.force_save(),
                 "prevent" => session.prevent_save(),
+                "auto" => session.auto_save(),
                 other => unreachable!("{other}"),
             }
         }
@@ -50,6 +51,7 @@ use Cookie::{New, None as NoCookie, Removal, Same};
 const NO: Calls = Calls { get: 0, set: 0, touch: 0, destroy: 0, rotate: 0 };
 const READ: Calls = Calls { get: 1, ..NO };
 const SET: Calls = Calls { set: 1, ..NO };
+const DESTROY: Calls = Calls { destroy: 1, ..NO };
 const READ_SET: Calls = Calls { get: 1, set: 1, ..NO };
 const READ_TOUCH: Calls = Calls { get: 1, touch: 1, ..NO };
 const READ_DESTROY: Calls = Calls { get: 1, destroy: 1, ..NO };
@@ -97,12 +99,14 @@ async fn a_new_visitor() {
         ("regenerate+write", SET, New),
         ("renew", NO, NoCookie),
         ("renew+write", SET, New),
-        ("force", SET, New),
+        ("read+force", SET, New),
         ("write+prevent", NO, NoCookie),
-        ("prevent+force", SET, New),
+        ("read+prevent+force", SET, New),
+        ("write+prevent+auto", SET, New),
+        ("read+force+auto", NO, NoCookie),
     ];
-    check(|layer| layer, false, rows).await;
-    check(|layer| layer.defer(true), false, rows).await;
+    check(|layer| layer, false, rows.into_iter().chain([("force", SET, New)])).await;
+    check(|layer| layer.defer(true), false, rows.into_iter().chain([("force", NO, NoCookie)])).await;
 }
 
 #[tokio::test]
@@ -120,18 +124,17 @@ async fn a_new_visitor_where_empty_sessions_are_allowed() {
     check(deferred, false, used.into_iter().chain([("nothing", NO, NoCookie)])).await;
 }
 
-const KNOWN: [Row; 21] = [
+const KNOWN: [Row; 19] = [
     ("read", READ, NoCookie),
     ("same", READ, NoCookie),
     ("write", READ_SET, Same),
     ("clear", READ_SET, Same),
     ("settings", READ_SET, Same),
-    ("force", READ_SET, Same),
+    ("read+force", READ_SET, Same),
     ("write+prevent", READ, NoCookie),
-    ("destroy", READ_DESTROY, Removal),
+    ("read+destroy", READ_DESTROY, Removal),
     ("write+destroy", READ_DESTROY, Removal),
     ("destroy+write", READ_SET_DESTROY, New),
-    ("destroy+force", READ_DESTROY, Removal),
     ("regenerate", READ_DESTROY, Removal),
     ("regenerate+same", READ_SET_DESTROY, New),
     ("regenerate+force", READ_SET_DESTROY, New),
@@ -141,16 +144,28 @@ const KNOWN: [Row; 21] = [
     ("renew+renew", READ_ROTATE, New),
     ("renew+destroy", READ_DESTROY, Removal),
     ("destroy+renew+write", READ_SET_DESTROY, New),
-    ("regenerate+destroy", READ_DESTROY, Removal),
 ];
 
 #[tokio::test]
 async fn a_known_visitor() {
-    let eager =
-        [("nothing", READ, NoCookie), ("prevent", READ, NoCookie), ("destroy+prevent", READ, NoCookie)];
+    let eager = [
+        ("nothing", READ, NoCookie),
+        ("force", READ_SET, Same),
+        ("destroy", READ_DESTROY, Removal),
+        ("destroy+force", READ_DESTROY, Removal),
+        ("regenerate+destroy", READ_DESTROY, Removal),
+        ("prevent", READ, NoCookie),
+        ("destroy+prevent", READ, NoCookie),
+    ];
     check(|layer| layer, true, KNOWN.into_iter().chain(eager)).await;
     let deferred = [
         ("nothing", NO, NoCookie),
+        ("force", NO, NoCookie),
+        // A logout need not see what it ends.
+        ("destroy", DESTROY, Removal),
+        ("destroy+force", DESTROY, Removal),
+        ("regenerate+destroy", DESTROY, Removal),
+        ("destroy+prevent", NO, NoCookie),
         ("prevent", NO, NoCookie),
         ("read+renew+prevent", READ, NoCookie),
         ("read+destroy+prevent", READ, NoCookie),
@@ -165,7 +180,7 @@ async fn a_known_visitor_of_a_site_where_use_prolongs() {
         ("same", READ_TOUCH, Same),
         ("write", READ_SET, Same),
         ("read+prevent", READ, NoCookie),
-        ("destroy", READ_DESTROY, Removal),
+        ("read+destroy", READ_DESTROY, Removal),
         ("renew", READ_ROTATE, New),
     ];
     let rolling = |layer: SessionLayer| layer.rolling(Rolling::EveryRequest);
@@ -179,6 +194,23 @@ async fn a_known_visitor_of_a_site_where_use_prolongs() {
 async fn an_emptied_session_with_allow_empty_goes_on_under_a_new_id() {
     let rows = [("renew+clear", READ_ROTATE, New), ("regenerate", READ_SET_DESTROY, New)];
     check(|layer| layer.allow_empty(true), true, rows).await;
+}
+
+#[tokio::test]
+async fn a_visitor_whose_session_is_gone() {
+    let gone = |words: &'static str| async move {
+        let site = Site::with(|layer| layer.defer(true)).page("/act/{words}", acts());
+        let mut visitor = site.known("alice").await;
+        let id = SessionId::parse(visitor.cookie(COOKIE).unwrap()).unwrap();
+        site.layer.sessions().unwrap().destroy(&id).await.unwrap();
+        visitor.get(&format!("/act/{words}")).await.expect_status(200).set_cookies().len()
+    };
+    // A late answer must not take a newer login's cookie away, but a logout was asked for.
+    for (words, cookies) in
+        [("read", 0), ("renew", 0), ("destroy", 1), ("read+destroy", 1), ("regenerate", 1)]
+    {
+        assert_eq!(gone(words).await, cookies, "{words}");
+    }
 }
 
 #[tokio::test]

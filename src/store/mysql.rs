@@ -94,6 +94,8 @@ const AROUND: usize = 256;
 /// layer's time limit does not end it first. `test_before_acquire(false)` saves a round trip per call: the
 /// store itself tries a second connection when the first turns out to be broken.
 ///
+/// For TLS, the application's own dependency on `sqlx` names one of its `tls-` features.
+///
 /// If the compiler says that there are two versions of `sqlx`, the application's is older than the one that
 /// was chosen for this crate: `cargo update -p sqlx@0.9.0 --precise 0.8.6` makes them one.
 #[derive(Clone)]
@@ -381,8 +383,10 @@ fn failure(error: Error) -> Failure {
 fn verdict(error: &dyn DatabaseError) -> Verdict {
     let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() else { return Verdict::Lost };
     Verdict::Kind(match error.number() {
-        // Record changed since the last read (MariaDB's snapshot isolation), lock wait timeout, deadlock.
-        1020 | 1205 | 1213 => return Verdict::Contended,
+        // Record has changed since the last read (MariaDB's innodb_snapshot_isolation).
+        1020 => return Verdict::Overtaken,
+        // Lock wait timeout, deadlock.
+        1205 | 1213 => return Verdict::Locked,
         // No such table, no such column.
         1146 | 1054 => return Verdict::NoTable,
         // read_only, a read-only transaction, innodb_read_only.

@@ -105,6 +105,8 @@ const MAX_DATA: usize = (1 << 30) - (1 << 20);
 /// layer's time limit does not end it first. `test_before_acquire(false)` saves a round trip per call: the
 /// store itself tries a second connection when the first turns out to be broken.
 ///
+/// For TLS, the application's own dependency on `sqlx` names one of its `tls-` features.
+///
 /// If the compiler says that there are two versions of `sqlx`, the application's is older than the one that
 /// was chosen for this crate: `cargo update -p sqlx@0.9.0 --precise 0.8.6` makes them one.
 #[derive(Clone)]
@@ -338,8 +340,10 @@ fn failure(error: Error) -> Failure {
 fn verdict(error: &dyn DatabaseError) -> Verdict {
     let code = error.code().unwrap_or_default();
     Verdict::Kind(match &*code {
-        // Serialization failure, deadlock, lock_timeout.
-        "40001" | "40P01" | "55P03" => return Verdict::Contended,
+        // Serialization failure.
+        "40001" => return Verdict::Overtaken,
+        // Deadlock, lock_timeout.
+        "40P01" | "55P03" => return Verdict::Locked,
         // No such table, column, schema; an operator that the column's type does not have.
         "42P01" | "42703" | "3F000" | "42883" => return Verdict::NoTable,
         "25006" => StoreErrorKind::ReadOnly,

@@ -1,6 +1,8 @@
 //! Connections that break between a store and its server: what was carried out is recognised, what nobody
 //! knows is said to be unknown.
 
+#![allow(unreachable_pub, reason = "shared by test crates")]
+
 use axum_generic_session::{
     Store,
     store::{Applied, StoreErrorKind, When, Written},

@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -24,6 +24,7 @@ type Allowed = Vec<Option<Tag>>;
 pub struct History {
     keys: Mutex<HashMap<StoreKey, Allowed>>,
     acknowledged: AtomicUsize,
+    ended: AtomicBool,
 }
 
 impl fmt::Debug for History {
@@ -37,9 +38,17 @@ impl History {
         self.acknowledged.load(Ordering::SeqCst)
     }
 
-    /// Creates, changes and ends sessions until the store fails.
+    /// Creates, changes and ends sessions until [`end`](Self::end). A write that fails ends that session's
+    /// part in it.
     pub async fn write(self: Arc<Self>, store: impl Store) {
-        while self.one_life(&store).await.is_ok() {}
+        while !self.ended.load(Ordering::SeqCst) {
+            self.one_life(&store).await.ok();
+        }
+    }
+
+    /// Ends the writers; `false` lets new ones begin.
+    pub fn end(&self, ended: bool) {
+        self.ended.store(ended, Ordering::SeqCst);
     }
 
     async fn one_life(&self, store: &impl Store) -> Result<(), StoreError> {

@@ -15,9 +15,11 @@ use axum_generic_session::{
 
 use super::{HOUR, key, living};
 
-/// What a session looks at its end.
+/// What became of them.
 #[derive(Default, Debug)]
 pub struct Counts {
+    /// How many were told that they live on. On a slow machine some die before they can be kept.
+    pub kept: AtomicUsize,
     pub live_lost: AtomicUsize,
     pub dead_served: AtomicUsize,
 }
@@ -56,6 +58,7 @@ async fn one(store: &impl Store, counts: &Counts, variant: usize) {
     };
     tokio::time::sleep(Duration::from_millis(60)).await;
     let found = store.get(&key).await.expect("a read").is_some();
+    counts.kept.fetch_add(usize::from(kept), Ordering::SeqCst);
     counts.live_lost.fetch_add(usize::from(kept && !found), Ordering::SeqCst);
     counts.dead_served.fetch_add(usize::from(!kept && found), Ordering::SeqCst);
 }

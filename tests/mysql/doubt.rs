@@ -11,7 +11,7 @@ use super::{
     pool_of,
     servers::{mariadb::MariaDb, wire::Wire},
     store,
-    traps::{locked, number, other, waiting},
+    traps::{locked, other, waiters, waiting},
 };
 
 async fn wired(server: &MariaDb, table: &str) -> Wired<MySqlStore> {
@@ -69,14 +69,11 @@ async fn a_connection_killed_in_mid_query_is_replaced() {
         async move { store.set(&key, &mine, When::Tagged(first.tag)).await }
     });
     eventually("the write waits", async || waiting(&server, "killed").await == 1).await;
-    let sql = "SELECT CAST(trx_mysql_thread_id AS SIGNED) FROM information_schema.innodb_trx
-        WHERE trx_state = 'LOCK WAIT' AND trx_query LIKE '%`killed`%'";
-    let victim = number(&server, sql.into()).await;
+    let victim = waiters(&server, "killed").await[0];
     let kill: &'static str = format!("KILL {victim}").leak();
     sqlx::raw_sql(kill).execute(&mut self::other(&server).await).await.unwrap();
     eventually("the second attempt waits", async || {
-        let others = format!("{sql} AND trx_mysql_thread_id <> {victim} UNION ALL SELECT 0");
-        number(&server, others).await != 0
+        waiters(&server, "killed").await.iter().any(|id| *id != victim)
     })
     .await;
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();

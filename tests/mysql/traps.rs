@@ -38,11 +38,25 @@ pub(super) async fn locked(server: &MariaDb, table: &str, key: &StoreKey, tag: T
     other
 }
 
-/// How many statements on this table wait for a lock.
-pub(super) async fn waiting(server: &MariaDb, table: &str) -> i64 {
-    let sql = "SELECT count(*) FROM information_schema.innodb_trx
-        WHERE trx_state = 'LOCK WAIT' AND trx_query LIKE";
-    number(server, format!("{sql} '%`{table}`%'")).await
+/// The connections whose statements on this table wait for a lock. From the engine's own report: the table
+/// `innodb_trx` shows an old state for as long as somebody keeps looking at it.
+pub(super) async fn waiters(server: &MariaDb, table: &str) -> Vec<u64> {
+    let status =
+        sqlx::raw_sql("SHOW ENGINE INNODB STATUS").fetch_one(&mut other(server).await).await.unwrap();
+    let report: String = status.get(2);
+    let transactions = report.split("---TRANSACTION");
+    let waiting =
+        transactions.filter(|text| text.contains("LOCK WAIT") && text.contains(&format!("`{table}`")));
+    waiting
+        .map(|text| {
+            let (_, id) = text.split_once("thread id ").expect("whose it is");
+            id.split(',').next().and_then(|id| id.parse().ok()).expect("a number")
+        })
+        .collect()
+}
+
+pub(super) async fn waiting(server: &MariaDb, table: &str) -> usize {
+    waiters(server, table).await.len()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,8 +8,8 @@ use sqlx::Row;
 
 use super::{
     kit::{eventually, record, soon, stored},
-    lazy_pool,
     lost::{self, Wired},
+    pool_of,
     servers::{postgres::Postgres, wire::Wire},
     store,
     traps::{locked, other, waiting},
@@ -17,7 +17,7 @@ use super::{
 
 async fn wired(server: &Postgres, schema: &str) -> Wired<PostgresStore> {
     let wire = Wire::to(server.port()).await;
-    let pool = lazy_pool(wire.port, &[], 1);
+    let pool = pool_of(1, wire.port, &[]);
     let store = PostgresStore::new(pool.clone()).schema(schema).unwrap();
     Wired {
         wire,

@@ -9,7 +9,7 @@ use axum_generic_session::{
 
 use super::{
     kit::{eventually, key, kind, record, soon, stored},
-    lazy_pool,
+    pool_of,
     servers::postgres::Postgres,
     store, store_with,
     traps::{locked, other, waiting},
@@ -67,7 +67,7 @@ async fn a_read_only_database_refuses_writes_and_goes_on_reading() {
     let writer = store(&server, "read_only").await;
     let (key, first) = stored(&writer, record("first")).await;
     let settings = [("default_transaction_read_only", "on")];
-    let pool = lazy_pool(server.port(), &settings, 2);
+    let pool = pool_of(2, server.port(), &settings);
     let store = PostgresStore::new(pool).schema("read_only").unwrap();
     let next = record("next");
     assert_eq!(kind(store.set(&key, &next, When::Tagged(first.tag)).await), StoreErrorKind::ReadOnly);
@@ -83,7 +83,7 @@ async fn an_exhausted_pool_is_unavailable_and_recovers() {
     let server = Postgres::shared();
     let made = store(&server, "exhausted").await;
     let (key, first) = stored(&made, record("first")).await;
-    let pool = lazy_pool(server.port(), &[], 1);
+    let pool = pool_of(1, server.port(), &[]);
     let impatient = pool.options().clone().acquire_timeout(Duration::from_millis(100));
     let pool = impatient.connect_lazy_with(pool.connect_options().as_ref().clone());
     let store = PostgresStore::new(pool.clone()).schema("exhausted").unwrap();

@@ -20,34 +20,31 @@ use std::time::Duration;
 use axum_generic_session::store::{PostgresStore, contract::Contract};
 use servers::postgres::Postgres;
 use sqlx::{
-    PgPool,
+    Executor, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-/// A pool whose sessions have these settings.
-async fn pool(port: u16, settings: &[(&str, &str)]) -> PgPool {
-    lazy_pool(port, settings, 8)
-}
-
-/// As [`pool`], with at most this many connections.
-fn lazy_pool(port: u16, settings: &[(&str, &str)], connections: u32) -> PgPool {
-    let options = PgConnectOptions::new()
-        .host("127.0.0.1")
-        .port(port)
-        .username("postgres")
-        .database("postgres")
-        // Where these are sent, a space ends a value unless it is escaped.
-        .options(settings.iter().map(|(name, value)| (*name, value.replace(' ', "\\ "))));
+/// A pool of at most this many connections, with these settings.
+fn pool_of(connections: u32, port: u16, settings: &[(&str, &str)]) -> PgPool {
+    let options =
+        PgConnectOptions::new().host("127.0.0.1").port(port).username("postgres").database("postgres");
+    let set = settings.iter().map(|(name, value)| format!("SET {name} = '{value}';")).collect::<String>();
+    let set: &'static str = set.leak();
     PgPoolOptions::new()
         .max_connections(connections)
         .test_before_acquire(false)
         .acquire_timeout(Duration::from_secs(20))
+        .after_connect(move |connection, _| Box::pin(async move { connection.execute(set).await.map(drop) }))
         .connect_lazy_with(options)
+}
+
+fn pool(port: u16, settings: &[(&str, &str)]) -> PgPool {
+    pool_of(8, port, settings)
 }
 
 /// A store in a schema of the test's own.
 async fn store_with(port: u16, schema: &str, settings: &[(&str, &str)]) -> PostgresStore {
-    let store = PostgresStore::new(pool(port, settings).await).schema(schema).unwrap();
+    let store = PostgresStore::new(pool(port, settings)).schema(schema).unwrap();
     store.migrate().await.unwrap();
     store
 }

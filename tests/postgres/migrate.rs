@@ -22,7 +22,7 @@ async fn eight_nodes_may_migrate_at_once_and_again() {
         let level = ["read committed", "repeatable read", "serializable"][round % 3];
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..8 {
-            let pool = pool(server.port(), &[("default_transaction_isolation", level)]).await;
+            let pool = pool(server.port(), &[("default_transaction_isolation", level)]);
             let store = PostgresStore::new(pool).schema(&schema).unwrap();
             tasks.spawn(async move {
                 store.migrate().await?;
@@ -41,7 +41,7 @@ async fn eight_nodes_may_migrate_at_once_and_again() {
 #[tokio::test]
 async fn without_migrate_the_error_names_it() {
     let server = Postgres::shared();
-    let store = PostgresStore::new(pool(server.port(), &[]).await).table("nobody_made_this").unwrap();
+    let store = PostgresStore::new(pool(server.port(), &[])).table("nobody_made_this").unwrap();
     let error = store.get(&key()).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
     let said = error.to_string();
@@ -90,7 +90,7 @@ async fn another_table_of_this_name_is_refused_and_left_alone() {
         let make: &'static str =
             format!("CREATE SCHEMA {schema}; CREATE TABLE {schema}.axum_sessions ({columns})").leak();
         sqlx::raw_sql(make).execute(&mut other(&server).await).await.unwrap();
-        let store = PostgresStore::new(pool(server.port(), &[]).await).schema(schema).unwrap();
+        let store = PostgresStore::new(pool(server.port(), &[])).schema(schema).unwrap();
         assert_eq!(kind(store.migrate().await), StoreErrorKind::Misconfigured, "{schema}");
     }
 }
@@ -99,7 +99,7 @@ async fn another_table_of_this_name_is_refused_and_left_alone() {
 async fn the_search_path_decides_where_no_schema_is_named() {
     let server = Postgres::shared();
     sqlx::raw_sql("CREATE SCHEMA mine").execute(&mut other(&server).await).await.unwrap();
-    let store = PostgresStore::new(pool(server.port(), &[("search_path", "mine")]).await);
+    let store = PostgresStore::new(pool(server.port(), &[("search_path", "mine")]));
     store.migrate().await.unwrap();
     store.migrate().await.unwrap();
     let named = store_with(server.port(), "mine", &[]).await;

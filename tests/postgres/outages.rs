@@ -9,15 +9,15 @@ use axum_generic_session::{
 
 use super::{
     kit::{eventually, history::History, kind, living, record, soon, stored},
-    lazy_pool,
+    pool_of,
     servers::postgres::Postgres,
     store,
 };
 
 /// A pool that says soon that nobody is there.
 fn impatient(port: u16) -> sqlx::PgPool {
-    let pool = lazy_pool(port, &[], 8);
-    let options = pool.options().clone().acquire_timeout(Duration::from_millis(200));
+    let pool = pool_of(8, port, &[]);
+    let options = pool.options().clone().acquire_timeout(Duration::from_secs(1));
     options.connect_lazy_with(pool.connect_options().as_ref().clone())
 }
 
@@ -55,16 +55,18 @@ async fn a_server_that_is_away_is_unavailable_and_nothing_has_to_be_restarted() 
 async fn every_acknowledged_write_survives_kill_9() {
     let mut server = Postgres::start(&[]);
     let history = Arc::new(History::default());
+    store(&server, "durable").await;
     for round in 0..4 {
+        history.end(false);
         let mut writers = tokio::task::JoinSet::new();
         for _ in 0..8 {
             let store = PostgresStore::new(impatient(server.port())).schema("durable").unwrap();
-            store.migrate().await.unwrap();
             writers.spawn(Arc::clone(&history).write(store));
         }
         let enough = history.acknowledged() + 300 + 50 * round;
         eventually("they have written", async || history.acknowledged() >= enough).await;
         server.kill();
+        history.end(true);
         while soon("the writers end", writers.join_next()).await.is_some_and(|done| done.is_ok()) {}
         server.restart();
         history.verify(&store(&server, "durable").await).await;

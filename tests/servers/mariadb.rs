@@ -21,6 +21,8 @@ impl MariaDb {
         install
             .arg("--no-defaults")
             .arg(format!("--datadir={}", server.folder().join("data").display()))
+            // Two that install at the same time would remove each other's temporary tables in /tmp.
+            .arg(format!("--tmpdir={}", server.folder().display()))
             .args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
         if is_root() {
             install.arg("--user=root");
@@ -66,6 +68,7 @@ impl MariaDb {
         command
             .arg("--no-defaults")
             .arg(format!("--datadir={}", folder.join("data").display()))
+            .arg(format!("--tmpdir={}", folder.display()))
             .arg(format!("--socket={}", folder.join("socket").display()))
             .arg(format!("--pid-file={}", folder.join("pid").display()))
             .arg(format!("--init-file={}", folder.join("init.sql").display()))

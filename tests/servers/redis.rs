@@ -89,9 +89,11 @@ impl Redis {
         &self.server
     }
 
-    /// One command on a connection of its own.
+    /// One command on a connection of its own; again if that is ended, as Sentinel does when it demotes.
     pub fn run<T: FromRedisValue>(&self, words: &[&str]) -> T {
-        self.try_run(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+        let once = || self.try_run(words);
+        let answer = once().or_else(|error| if error.is_io_error() { once() } else { Err(error) });
+        answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
     pub fn try_run<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {

@@ -4,17 +4,25 @@
 
 use axum::{
     Json, Router,
+    body::Bytes,
     extract::Path,
     http::StatusCode,
     response::IntoResponse,
     routing::{MethodRouter, get},
 };
 use axum_generic_session::{
-    CookieOptions, Error, Map, MemoryStore, Session, SessionId, SessionLayer, Store, StoreKey,
-    store::Record,
+    Clock, CookieOptions, Error, Map, MemoryStore, Session, SessionId, SessionLayer, Store, StoreKey,
+    Timestamp,
+    store::{Record, StoreError, ThreeMethods, When, Written},
     testing::{Answer, Client, ManualClock, ProbeStore},
 };
+use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 use serde_json::Value;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::task::JoinHandle;
 
 pub type Probe = ProbeStore<MemoryStore>;
@@ -55,7 +63,12 @@ impl Site {
     }
 
     pub fn app(&self) -> Router {
-        self.pages.clone().layer(self.layer.clone())
+        self.under(self.layer.clone())
+    }
+
+    /// The same pages under another layer.
+    pub fn under<K: 'static>(&self, layer: SessionLayer<K>) -> Router {
+        self.pages.clone().layer(layer)
     }
 
     /// Somebody who has never been here.
@@ -69,6 +82,11 @@ impl Site {
         let _ = visitor.get(&format!("/set/user/{name}")).await.expect_status(200);
         let _ = self.store.take_calls();
         visitor
+    }
+
+    /// The moment that lies so far ahead.
+    pub fn after(&self, time: Duration) -> Timestamp {
+        self.clock.now().saturating_add(time)
     }
 
     /// What the store holds under this id, read past the probe.
@@ -92,6 +110,65 @@ impl Site {
     }
 }
 
+/// An engine of three methods. It keeps the time to live, and like most it does not tell.
+#[derive(Clone, Default)]
+pub struct Cache {
+    values: Arc<Mutex<HashMap<String, (Bytes, Timestamp)>>>,
+    clock: ManualClock,
+}
+
+impl Cache {
+    pub fn new(clock: ManualClock) -> Self {
+        Self { values: Arc::default(), clock }
+    }
+
+    /// All that it holds, as text.
+    pub fn dump(&self) -> String {
+        let values = self.values.lock().unwrap();
+        values.iter().map(|(key, (data, _))| format!("{key} {}\n", String::from_utf8_lossy(data))).collect()
+    }
+}
+
+impl ThreeMethods for Cache {
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let values = self.values.lock().unwrap();
+        Ok(values.get(key).filter(|(_, end)| *end > self.clock.now()).map(|(data, _)| data.clone()))
+    }
+
+    async fn set(&self, key: &str, data: Bytes, ttl: Duration) -> Result<(), StoreError> {
+        let end = self.clock.now().saturating_add(ttl);
+        self.values.lock().unwrap().insert(key.to_owned(), (data, end));
+        Ok(())
+    }
+
+    async fn destroy(&self, key: &str) -> Result<(), StoreError> {
+        self.values.lock().unwrap().remove(key);
+        Ok(())
+    }
+}
+
+/// A store without a rotation of its own: the provided one takes several steps.
+#[derive(Clone)]
+pub struct Stepwise<S>(pub S);
+
+impl<S: Store> Store for Stepwise<S> {
+    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        self.0.get(key).await
+    }
+
+    async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
+        self.0.set(key, record, when).await
+    }
+
+    async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
+        self.0.touch(key, expires_at).await
+    }
+
+    async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
+        self.0.destroy(key).await
+    }
+}
+
 /// The data line of the envelope.
 pub fn object(record: &Record) -> Value {
     let end = record.data.iter().position(|b| *b == b'\n').expect("an envelope");
@@ -112,6 +189,12 @@ pub fn attributes(line: &str) -> Vec<&str> {
 /// Cookie settings with another path.
 pub fn at_path(path: &'static str) -> CookieOptions {
     CookieOptions::new().path(path)
+}
+
+/// The same cases of a property in every run.
+pub fn cases(number: u32) -> ProptestConfig {
+    let rng_seed = RngSeed::Fixed(20_231_114);
+    ProptestConfig { failure_persistence: None, rng_seed, ..ProptestConfig::with_cases(number) }
 }
 
 fn pages() -> Router {

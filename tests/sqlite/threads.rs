@@ -39,8 +39,8 @@ async fn the_writer_sweeps_beside_its_work_and_never_a_live_session() {
     let counts = short_lives(&Arc::new(store.clone()), 16, 12).await;
     assert_eq!(counts.live_lost.load(Ordering::SeqCst), 0, "{counts:?}");
     assert_eq!(counts.dead_served.load(Ordering::SeqCst), 0, "{counts:?}");
-    // A third of them died.
-    eventually("the dead are swept", async || rows(&path) <= 16 * 12 * 2 / 3).await;
+    let kept = counts.kept.load(Ordering::SeqCst);
+    eventually("the dead are swept", async || rows(&path) == kept).await;
     drop(store);
 }
 

@@ -37,13 +37,14 @@ const SMALL: Option<Size> = Some(Size::Small);
 const LARGE: Option<Size> = Some(Size::Large);
 
 /// The rows of the table, by name.
-pub const SCENARIOS: [Scenario; 21] = {
-    use Mode::{Deferred, Eager, Signed};
+pub const SCENARIOS: [Scenario; 22] = {
+    use Mode::{Deferred, Eager, Signed, Unfinished};
     use Target as T;
     [
         scenario("untouched, no cookie", "/untouched", Deferred, None, T::ratio(0.25).and_allocations(2.0)),
         scenario("untouched, cookie", "/untouched", Deferred, SMALL, T::ratio(0.2).and_allocations(2.0)),
         scenario("untouched, signed cookie", "/untouched", Signed, SMALL, T::ratio(0.2).and_allocations(2.0)),
+        scenario("untouched, cookie, router without state", "/untouched", Unfinished, SMALL, T::NONE),
         scenario("extracted, not used", "/extracted", Deferred, SMALL, T::NONE),
         scenario("read a value, 200 B", "/read", Deferred, SMALL, T::ratio(0.35).and_allocations(8.0)),
         scenario("read a value, 4 KB", "/read", Deferred, LARGE, T::ratio(0.2).and_allocations(8.0)),
@@ -78,7 +79,7 @@ impl Stage {
         let mut app = app(peer, scenario.mode).await;
         let cookies = match (scenario.session, peer) {
             (None, _) => Vec::new(),
-            (Some(_), Peer::Plain) => {
+            (Some(_), peer) if !peer.has_sessions() => {
                 vec![HeaderValue::from_static("sid=k3JYx0bq0T5uQH2m8s1LrWvZ4nCdEfGa"); VISITORS]
             }
             (Some(size), _) => visitors(&mut app, size, VISITORS).await,

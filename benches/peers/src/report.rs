@@ -120,7 +120,7 @@ impl Report {
         head.extend(Peer::ALL.map(|peer| peer.name().to_owned()));
         head.extend(["ratio".into(), "target".into()]);
         let lines: Vec<_> = std::iter::once(head).chain(self.rows.iter().map(Row::line)).collect();
-        let widths: Vec<_> = (0..8)
+        let widths: Vec<_> = (0..4 + Peer::ALL.len())
             .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
             .collect();
         let mut table = String::new();

@@ -29,10 +29,11 @@ pub fn rows(sessions: usize, rounds: usize, slice: Duration) -> Vec<Row> {
             eprintln!("{} live sessions: {}", sessions, peer.name());
             runtime.block_on(async {
                 let mut app = app(peer, Mode::Deferred).await;
-                let count = if peer == Peer::Plain { 64 } else { sessions };
-                let cookies = match peer {
-                    Peer::Plain => vec![HeaderValue::from_static("sid=none"); count],
-                    _ => visitors(&mut app, Size::Small, count).await,
+                let count = if peer.has_sessions() { sessions } else { 64 };
+                let cookies = if peer.has_sessions() {
+                    visitors(&mut app, Size::Small, count).await
+                } else {
+                    vec![HeaderValue::from_static("sid=none"); count]
                 };
                 (peer, app, Arc::new(cookies))
             })

@@ -207,11 +207,11 @@ impl MemoryStore {
     }
 }
 
-/// Where a key lives: the shard by one part of its digest, the place in it by another. Half of the digest is
+/// Where a key lives: the shard by one part of its fingerprint, the place in it by another. Half of it is
 /// kept; 128 bits of SHA-256 are as unlikely to meet twice as the ids themselves.
 fn locate(key: &StoreKey) -> (usize, SlotKey, Layout) {
-    let digest = key.digest();
-    let (kept, rest) = digest.split_at(16);
+    let fingerprint = key.fingerprint();
+    let (kept, rest) = fingerprint.split_at(16);
     let mut half = [0; 16];
     half.copy_from_slice(kept);
     (usize::from(rest[0]) % SHARDS, SlotKey(half), key.layout())

@@ -65,7 +65,7 @@ impl RedisStoreBuilder {
         Self::new(Place::Own(Arc::new(connection)))
     }
 
-    /// The time limit for one call, and for opening a connection; 2 s unless set.
+    /// The time limit for one call; 2 s unless set. To open a connection may take as long, or a second.
     pub const fn time_limit(mut self, limit: Duration) -> Self {
         self.limits.time = limit;
         self
@@ -116,7 +116,7 @@ impl RedisStoreBuilder {
         let Self { place, limits } = self;
         let wrong = |error| Fault::connecting(&error);
         // To connect, and to look around.
-        let until = Instant::now() + limits.time * 2;
+        let until = Instant::now() + limits.opening() * 2;
         let (engine, expected) = match place {
             Place::Server(server) => {
                 let source = Source::Server(Box::new(server.map_err(wrong)?));
@@ -145,7 +145,7 @@ impl RedisStoreBuilder {
             Engine::Server(server) => server.opened(until).await?,
             Engine::Cluster(cluster) => cluster.any_node(until).await?,
         };
-        let one_server = examine(&*server, expected, limits.time).await?;
+        let one_server = examine(&*server, expected, limits.opening()).await?;
         Ok(RedisStore { engine, time_limit: limits.time, one_server })
     }
 }

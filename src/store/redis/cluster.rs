@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{ConnectionInfo, Value, cmd};
+use redis::{ConnectionInfo, Value};
 use tokio::{
     sync::{Notify, watch},
     task::{JoinHandle, JoinSet},
@@ -18,16 +18,14 @@ use tokio::{
 
 use super::{
     fault::Fault,
-    greeting,
     link::News,
     scripts::Request,
     server::{Limits, Server},
+    slots::{Address, Range, owner, ranges, slot},
     source::{Source, Transport, dial, with_address},
 };
 use crate::store::Connection;
 
-/// Keys are spread over this many slots.
-const SLOTS: u16 = 16_384;
 /// Between two looks at the map while a node is away.
 const WHILE_DOWN: Duration = Duration::from_millis(250);
 /// Between two looks at the map when nothing happens: the nodes tell of changes themselves.
@@ -36,8 +34,6 @@ const AT_REST: Duration = Duration::from_secs(60);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 /// Before a command is sent again to a cluster that is busy rearranging itself.
 const PAUSE: Duration = Duration::from_millis(20);
-
-type Address = (Arc<str>, u16);
 
 /// A handle; the last one to go ends the task and all connections.
 #[derive(Clone)]
@@ -72,17 +68,9 @@ struct Map {
     ranges: Vec<Range>,
 }
 
-#[derive(Clone)]
-struct Range {
-    first: u16,
-    last: u16,
-    owner: Address,
-}
-
 impl Map {
     fn owner(&self, slot: u16) -> Option<&Address> {
-        let range = self.ranges.get(self.ranges.partition_point(|range| range.last < slot))?;
-        (range.first <= slot).then_some(&range.owner)
+        owner(&self.ranges, slot)
     }
 }
 
@@ -123,7 +111,7 @@ impl Cluster {
     /// Carries out one request at the owner of `key`, at the latest until `until`.
     pub(super) async fn run(&self, key: &str, request: &Request, until: Instant) -> Result<Value, Fault> {
         let shared = &self.shared;
-        let slot = slot(key.as_bytes());
+        let slot = slot(key);
         let mut redirect = None;
         let mut asking = false;
         let mut tries = 0;
@@ -250,7 +238,7 @@ impl Shared {
         }
         let mut answers = JoinSet::new();
         for seed in &self.seeds {
-            answers.spawn(ask_seed(seed.clone(), self.limits.time));
+            answers.spawn(ask_seed(seed.clone(), self.limits.opening()));
         }
         while let Some(answer) = answers.join_next().await {
             match answer {
@@ -297,88 +285,4 @@ async fn ask_seed(seed: ConnectionInfo, limit: Duration) -> Result<Vec<Range>, F
     let address = seed.addr().to_string();
     let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host).into();
     ranges(&dial(&seed, limit, None).await?, &host, limit).await
-}
-
-/// What one node says who owns what.
-async fn ranges(node: &dyn Transport, asked: &Arc<str>, limit: Duration) -> Result<Vec<Range>, Fault> {
-    let mut question = cmd("CLUSTER");
-    question.arg("SLOTS");
-    let Value::Array(rows) = greeting::ask(node, &question, limit).await? else { return Err(Fault::Strange) };
-    let mut ranges: Vec<Range> = rows.into_iter().filter_map(|row| range(row, asked)).collect();
-    ranges.sort_by_key(|range| range.last);
-    Ok(ranges)
-}
-
-/// `[first, last, [host, port, ..], replicas..]`
-fn range(row: Value, asked: &Arc<str>) -> Option<Range> {
-    let Value::Array(row) = row else { return None };
-    let [Value::Int(first), Value::Int(last), Value::Array(owner), ..] = &row[..] else { return None };
-    let [host, Value::Int(port), ..] = &owner[..] else { return None };
-    let host = match host {
-        Value::BulkString(host) if !host.is_empty() && host != b"?" => String::from_utf8_lossy(host).into(),
-        // It does not know its own name: the one that we know it by.
-        _ => Arc::clone(asked),
-    };
-    let owner = (host, u16::try_from(*port).ok()?);
-    Some(Range { first: u16::try_from(*first).ok()?, last: u16::try_from(*last).ok()?, owner })
-}
-
-impl Fault {
-    /// Where `MOVED <slot> <host>:<port>` points; without a host, to the one that said so.
-    fn target(&self, asked: &Arc<str>) -> Option<Address> {
-        let Self::Refused(refusal) = self else { return None };
-        let (host, port) = refusal.words.split(' ').next_back()?.rsplit_once(':')?;
-        let host = if host.is_empty() || host == "?" { Arc::clone(asked) } else { host.into() };
-        Some((host, port.parse().ok()?))
-    }
-}
-
-/// The slot of a key: CRC16 (XMODEM) of it, or of what it has in its first braces.
-fn slot(key: &[u8]) -> u16 {
-    let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
-        let rest = &key[open + 1..];
-        rest.iter().position(|byte| *byte == b'}').filter(|length| *length > 0).map(|length| &rest[..length])
-    });
-    let crc =
-        tag.unwrap_or(key).iter().fold(0_u16, |crc, byte| {
-            (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| {
-                if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 }
-            })
-        });
-    crc % SLOTS
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slots_are_those_of_cluster_keyslot() {
-        for (key, expected) in [
-            ("123456789", 0x31c3),
-            ("foo", 12182),
-            ("bar", 5061),
-            ("{foo}bar", 12182),
-            ("a{foo}{bar}", 12182),
-            ("", 0),
-        ] {
-            assert_eq!(slot(key.as_bytes()), expected % SLOTS, "{key}");
-        }
-        // Empty braces, and braces without an end, are part of the key.
-        assert_ne!(slot(b"{}foo"), slot(b"foo"));
-        assert_ne!(slot(b"{foo"), slot(b"foo"));
-    }
-
-    #[test]
-    fn a_slot_has_the_owner_of_its_range() {
-        let at = |port| -> Address { ("h".into(), port) };
-        let range = |first, last, port| Range { first, last, owner: at(port) };
-        let ranges = vec![range(0, 99, 1), range(200, 200, 2), range(300, 16_383, 3)];
-        let map = Map { number: 1, drawn: Instant::now(), ranges };
-        for (slot, port) in
-            [(0, Some(1)), (99, Some(1)), (100, None), (200, Some(2)), (201, None), (16_383, Some(3))]
-        {
-            assert_eq!(map.owner(slot), port.map(at).as_ref(), "{slot}");
-        }
-    }
 }

@@ -46,8 +46,9 @@ impl Refusal {
         let words = words.unwrap_or_default();
         // "unknown command 'EVALSHA', with args beginning with: ..." would show a key.
         let words = words.split(", with args").next().unwrap_or_default();
-        // Inside a script there is another sentence for it, without the code.
-        let code = if words.starts_with("The user executing the script") { "NOPERM" } else { code };
+        // Inside a script Redis 7 and Valkey have other sentences for it, without the code.
+        let denied = ["The user executing the script", "ACL failure in script"];
+        let code = if denied.iter().any(|begin| words.starts_with(begin)) { "NOPERM" } else { code };
         Self { code: code.into(), words: words.trim_end().into() }
     }
 
@@ -128,6 +129,14 @@ impl Fault {
                 Self::Unusable(StoreErrorKind::Misconfigured, words)
             }
             (_, None) => Self::Down(error.to_string().into()),
+        }
+    }
+
+    /// The same for a call that comes later, and is not sent because of it.
+    pub(super) fn not_sent(self) -> Self {
+        match self {
+            Self::Refused(_) | Self::Unusable(..) => self,
+            other => Self::Down(other.reason()),
         }
     }
 

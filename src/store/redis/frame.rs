@@ -20,9 +20,9 @@ use crate::{
 };
 
 /// The only version so far. Readers of another one leave the value alone.
-pub(super) const VERSION: u8 = 1;
+const VERSION: u8 = 1;
 /// Version, tag and expiry.
-const HEAD: usize = 15;
+const FIXED: usize = 15;
 
 /// The six bytes of a moment; [`Timestamp::MAX`] needs 48 bits.
 pub(super) fn moment(at: Timestamp) -> [u8; 6] {
@@ -30,12 +30,18 @@ pub(super) fn moment(at: Timestamp) -> [u8; 6] {
     bytes
 }
 
+/// What a value with this tag begins with: as much of it as a condition looks at.
+pub(super) fn head(tag: Tag) -> [u8; 9] {
+    let mut head = [VERSION; 9];
+    head[1..].copy_from_slice(tag.as_bytes());
+    head
+}
+
 /// The value of a record.
 pub(super) fn encode(record: &Record) -> Vec<u8> {
     let principal = record.principal.as_deref();
-    let mut value = Vec::with_capacity(HEAD + 8 + principal.map_or(0, str::len) + record.data.len());
-    value.push(VERSION);
-    value.extend_from_slice(record.tag.as_bytes());
+    let mut value = Vec::with_capacity(FIXED + 8 + principal.map_or(0, str::len) + record.data.len());
+    value.extend_from_slice(&head(record.tag));
     value.extend_from_slice(&moment(record.expires_at));
     push_length(&mut value, principal.map_or(0, |name| name.len() + 1));
     value.extend_from_slice(principal.unwrap_or_default().as_bytes());

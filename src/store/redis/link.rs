@@ -214,51 +214,38 @@ impl Shared {
 
     /// Notes that a connection has ended, once.
     fn lost(&self, number: u64, fault: &Fault) {
-        let lost = self.line.send_if_modified(|line| {
-            let ours = matches!(line, Line::Up(wire) if wire.number == number);
-            if ours {
-                *line = Line::Down(Fault::Down(fault.reason()));
-            }
-            ours
-        });
-        if lost {
+        if self.change(Some(number), Line::Down(Fault::Down(fault.reason()))) {
             tracing::warn!(reason = %fault.reason(), "the connection to Redis is lost");
-            self.mark_down();
             self.alarm.notify_one();
         }
     }
 
-    fn mark_down(&self) {
-        let news = self.status.send_if_modified(|status| {
-            let news = *status == Connection::Connected;
-            if news {
-                *status = Connection::Disconnected { since: Instant::now() };
+    /// Changes line and status as one, and says whether it did: with a number, only if that is the connection of
+    /// the moment.
+    fn change(&self, number: Option<u64>, new: Line) -> bool {
+        let connected = matches!(new, Line::Up(_));
+        let mut news = false;
+        let changed = self.line.send_if_modified(|line| {
+            let current = matches!((&*line, number), (Line::Up(wire), Some(number)) if wire.number == number);
+            if number.is_some() && !current {
+                return false;
             }
-            news
+            *line = new;
+            news = self.status.send_if_modified(|status| {
+                let before = *status == Connection::Connected;
+                match (before, connected) {
+                    (true, false) => *status = Connection::Disconnected { since: Instant::now() },
+                    (false, true) => *status = Connection::Connected,
+                    _ => {}
+                }
+                before != connected
+            });
+            true
         });
         if news && let Some(news) = &self.news {
             news();
         }
-    }
-
-    fn up(&self, wire: Wire) {
-        let before = self.line.send_replace(Line::Up(wire));
-        if matches!(before, Line::Down(_)) {
-            tracing::info!("connected to Redis again");
-        }
-        let news = self.status.send_if_modified(|status| {
-            let news = *status != Connection::Connected;
-            *status = Connection::Connected;
-            news
-        });
-        if news && let Some(news) = &self.news {
-            news();
-        }
-    }
-
-    fn still_down(&self, fault: Fault) {
-        self.line.send_replace(Line::Down(fault));
-        self.mark_down();
+        changed
     }
 
     fn current(&self) -> Option<Wire> {
@@ -270,7 +257,7 @@ impl Shared {
 
     async fn open(self: &Arc<Self>, source: &Source) -> Result<Wire, Fault> {
         let number = self.numbers.fetch_add(1, Relaxed);
-        let limit = self.limits.time;
+        let limit = self.limits.opening();
         // Weak: the client's task holds this, and must not keep alive what it belongs to.
         let shared = Arc::downgrade(self);
         let on_loss: OnLoss = Arc::new(move || {
@@ -292,11 +279,15 @@ async fn keep(shared: Arc<Shared>, source: Source) {
         let Some(wire) = shared.current() else {
             match shared.open(&source).await {
                 Ok(wire) => {
-                    shared.up(wire);
+                    // The first one of all is no news.
+                    if *shared.status.borrow() != Connection::Connected {
+                        tracing::info!("connected to Redis again");
+                    }
+                    shared.change(None, Line::Up(wire));
                     pause = SHORTEST_PAUSE;
                 }
                 Err(fault) => {
-                    shared.still_down(fault);
+                    shared.change(None, Line::Down(fault.not_sent()));
                     // Nodes that lost the same server do not come back in step.
                     let share = rand::thread_rng().gen_range(0.75..1.0);
                     sleep(pause.mul_f64(share)).await;
@@ -310,7 +301,9 @@ async fn keep(shared: Arc<Shared>, source: Source) {
             continue;
         }
         let checked = if shared.renewal.swap(false, Relaxed) {
-            shared.open(&source).await.map(|wire| shared.up(wire))
+            shared.open(&source).await.map(|wire| {
+                shared.change(None, Line::Up(wire));
+            })
         } else {
             wire.ping(shared.limits.time).await
         };

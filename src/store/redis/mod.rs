@@ -1,8 +1,9 @@
 //! Sessions in Redis or Valkey.
 //!
 //! `source` opens connections, a `wire` is one of them, a `link` has always one, a `server` has a link or two,
-//! a `cluster` has a server for each node. `scripts` is what they carry, `frame` what lies in the server,
-//! `fault` what may come back instead, `greeting` what is asked of a server first.
+//! a `cluster` has a server for each node and finds the right one for a key by its `slots`. `scripts` and `lua`
+//! are what they carry, `frame` is what lies in the server, `fault` what may come back instead, `greeting` what
+//! is asked of a server first.
 
 mod builder;
 mod cluster;
@@ -10,8 +11,10 @@ mod fault;
 mod frame;
 mod greeting;
 mod link;
+mod lua;
 mod scripts;
 mod server;
+mod slots;
 mod source;
 mod wire;
 
@@ -56,7 +59,7 @@ const LONGEST: usize = 512 * 1024 * 1024 - 64 * 1024;
 /// Under [`StoreKey`], one string each, which Redis itself removes when it expires. Values are framed (version,
 /// tag, expiry, principal, data), or, for keys that are shared with koa or express
 /// ([`Layout::Plain`](crate::store::Layout::Plain)), data only. Every call is one round trip (`rotate` in a
-/// cluster: two). Conditional writes are scripts that read the tag, not the record; a script that a server has
+/// cluster, and finding out what is in the way of a new session: two). Conditional writes are scripts that read the tag, not the record; a script that a server has
 /// forgotten is sent again.
 ///
 /// # When the server is away
@@ -156,8 +159,12 @@ impl RedisStore {
         RedisStoreBuilder::own(connection)
     }
 
-    async fn run(&self, key: &StoreKey, request: &Request) -> Result<Value, StoreError> {
-        let until = Instant::now() + self.time_limit;
+    /// The end of a call that begins now.
+    fn limit(&self) -> Instant {
+        Instant::now() + self.time_limit
+    }
+
+    async fn run(&self, key: &StoreKey, request: &Request, until: Instant) -> Result<Value, StoreError> {
         let answer = match &self.engine {
             Engine::Server(server) => server.run(request, false, until).await,
             Engine::Cluster(cluster) => cluster.run(key.as_str(), request, until).await,
@@ -165,27 +172,33 @@ impl RedisStore {
         answer.map_err(|fault| fault.into_error(request.effect))
     }
 
-    async fn write(&self, key: &StoreKey, request: &Request) -> Result<Reply, StoreError> {
-        scripts::written(self.run(key, request).await?)
+    async fn write(&self, key: &StoreKey, record: &Record, when: When) -> Result<Reply, StoreError> {
+        fits(record)?;
+        let until = self.limit();
+        if when == When::Absent
+            && scripts::created(&self.run(key, &scripts::create(key, record), until).await?)?
+        {
+            return Ok(Reply::Now(Written::Done));
+        }
+        scripts::written(self.run(key, &scripts::set(key, record, when), until).await?)
     }
 }
 
 impl Store for RedisStore {
     async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        scripts::found(self.run(key, &scripts::get(key)).await?)
+        scripts::found(self.run(key, &scripts::get(key), self.limit()).await?)
     }
 
     async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
-        fits(record)?;
-        Ok(self.write(key, &scripts::set(key, record, when)).await?.into())
+        Ok(self.write(key, record, when).await?.into())
     }
 
     async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
-        scripts::touched(self.run(key, &scripts::touch(key, expires_at)).await?)
+        scripts::touched(self.run(key, &scripts::touch(key, expires_at), self.limit()).await?)
     }
 
     async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
-        match self.run(key, &scripts::destroy(key)).await? {
+        match self.run(key, &scripts::destroy(key), self.limit()).await? {
             Value::Int(_) => Ok(()),
             _ => Err(fault::Fault::Strange.into_error(Effect::Write)),
         }
@@ -200,18 +213,19 @@ impl Store for RedisStore {
         new: &StoreKey,
         record: &Record,
     ) -> Result<Written, StoreError> {
-        fits(record)?;
         if self.one_server {
-            return Ok(self.write(new, &scripts::relocate(old, when, new, record)).await?.into());
+            fits(record)?;
+            let request = scripts::relocate(old, when, new, record);
+            return Ok(scripts::written(self.run(new, &request, self.limit()).await?)?.into());
         }
-        let again = match self.write(new, &scripts::set(new, record, When::Absent)).await? {
+        let again = match self.write(new, record, When::Absent).await? {
             Reply::Before => true,
             Reply::Now(Written::Done) => false,
             // What is there is not this visitor's.
             Reply::Now(_) => return Ok(Written::Conflict(None)),
         };
         // An error leaves the new record: the old one may have ended, and both must not.
-        match self.write(old, &scripts::remove(old, when)).await?.into() {
+        match scripts::written(self.run(old, &scripts::remove(old, when), self.limit()).await?)?.into() {
             Written::Gone if again => Ok(Written::Done),
             Written::Done => Ok(Written::Done),
             refused => {

@@ -17,11 +17,18 @@ use crate::store::Connection;
 /// The bounds of a store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// For one call, and for opening a connection.
+    /// For one call.
     pub(super) time: Duration,
     /// Calls without an answer, on each connection.
     pub(super) in_flight: usize,
     pub(super) confirm: Option<Confirm>,
+}
+
+impl Limits {
+    /// For opening a connection: names, certificates and passwords take longer than a call.
+    pub(super) fn opening(&self) -> Duration {
+        self.time.max(Duration::from_secs(1))
+    }
 }
 
 /// A handle; the last one to go ends the connections.

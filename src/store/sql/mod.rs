@@ -15,7 +15,9 @@ use std::time::Duration;
 use axum::body::Bytes;
 use rand::Rng;
 
-use super::{Layout, Record, StoreError, StoreErrorKind, Tag, When, Written};
+#[cfg(any(feature = "sqlite-store", feature = "mysql-store"))]
+use super::Written;
+use super::{Layout, Record, StoreError, StoreErrorKind, Tag, When};
 use crate::{clock::Timestamp, id::StoreKey};
 
 /// Unlike `sessions`, a name that no framework has taken already.
@@ -120,7 +122,8 @@ impl Change {
         self.own == Some(column(current.tag))
     }
 
-    /// What a replacement that changed nothing has met: `current` is what lies under the old key.
+    /// What an `UPDATE` that changed nothing has met: `current` is what lies under the old key.
+    #[cfg(any(feature = "sqlite-store", feature = "mysql-store"))]
     pub(super) fn refused(&self, current: Option<Record>) -> Written {
         match current {
             None => Written::Gone,

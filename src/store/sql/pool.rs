@@ -1,8 +1,8 @@
 //! What the stores over a pool of connections share: when to try again, and what to say when it was no use.
 //!
-//! The statements are the engines'; this module runs them. A statement that certainly changed nothing
-//! because others were in its way (a deadlock, a serialization failure) is run again, at most three times. One whose connection broke
-//! may have been carried out: it is run once more, and recognises its own write by the tag.
+//! The statements are the engines'; this module runs them. One that certainly changed nothing because others
+//! were in its way is run again, a few times. One whose connection broke may have been carried out: it is run
+//! once more, and recognises its own write by the tag.
 
 use std::{
     collections::HashSet,
@@ -21,8 +21,10 @@ use crate::{
     store::{Applied, Record, StoreError, StoreErrorKind, When, Written, error::BoxError},
 };
 
-/// How often a statement is run again that others were in the way of.
-const RETRIES: u32 = 3;
+/// How often a statement is run again that could not have a lock: each time it may have waited for long.
+const LOCK_RETRIES: u32 = 3;
+/// How often a statement is run again whose snapshot was overtaken: that costs nothing but the statement.
+const SNAPSHOT_RETRIES: u32 = 10;
 /// The pause before such a retry is random, up to this times the number of retries so far.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -44,8 +46,10 @@ pub(in crate::store) trait Engine: Sync {
 pub(in crate::store) enum Failure {
     /// For good.
     Final(StoreError),
-    /// Rolled back, because others were in the way.
-    Contended(BoxError),
+    /// Rolled back: a deadlock, or a lock that others held for too long.
+    Locked(BoxError),
+    /// Rolled back: at this isolation level, a transaction may not write what others have written meanwhile.
+    Overtaken(BoxError),
     /// The connection broke: nobody knows.
     Lost(BoxError),
     /// There is a row of this id already.
@@ -57,7 +61,7 @@ impl Failure {
     pub(in crate::store) fn into_error(self) -> StoreError {
         match self {
             Self::Final(error) => error,
-            Self::Contended(source) => StoreError::unavailable(source),
+            Self::Locked(source) | Self::Overtaken(source) => StoreError::unavailable(source),
             Self::Lost(source) => StoreError::in_doubt(source),
             Self::Taken => StoreError::new(
                 StoreErrorKind::Misconfigured,
@@ -147,6 +151,10 @@ async fn write(
         };
         match attempt {
             Ok(written) => return tries.settle(written),
+            // To be overtaken is what a compare-and-swap calls a conflict.
+            Err(Failure::Overtaken(_)) if change.expected.is_some() && tries.retries == SNAPSHOT_RETRIES => {
+                return tries.settle(Written::Conflict(None));
+            }
             Err(failure) => tries.again(failure).await?,
         }
     }
@@ -204,16 +212,19 @@ impl Tries {
                 }
                 error
             }
-            Failure::Contended(_) if self.retries < RETRIES => {
-                self.retries += 1;
-                let pause = rand::thread_rng().gen_range(Duration::ZERO..PAUSE * self.retries);
-                tokio::time::sleep(pause).await;
-                return Ok(());
-            }
+            Failure::Locked(_) if self.retries < LOCK_RETRIES => return self.pause().await,
+            Failure::Overtaken(_) if self.retries < SNAPSHOT_RETRIES => return self.pause().await,
             failure => failure.into_error(),
         };
         // Whatever stopped the second attempt, the first may have been carried out.
         Err(self.doubt.take().unwrap_or(error))
+    }
+
+    async fn pause(&mut self) -> Result<(), StoreError> {
+        self.retries += 1;
+        let pause = rand::thread_rng().gen_range(Duration::ZERO..PAUSE * self.retries);
+        tokio::time::sleep(pause).await;
+        Ok(())
     }
 
     /// The answer to a conditional write. A conflict after a lost attempt may be with a record that was
@@ -231,7 +242,8 @@ pub(in crate::store) enum Verdict {
     Kind(StoreErrorKind),
     /// Of kind misconfigured: the table is not there, or not ours.
     NoTable,
-    Contended,
+    Locked,
+    Overtaken,
     Lost,
 }
 
@@ -247,7 +259,7 @@ pub(in crate::store) async fn acquire<DB: Database>(
         )),
         Error::PoolClosed => Failure::Final(StoreError::unavailable("the pool has been closed")),
         error => match failure(error, verdict) {
-            Failure::Lost(source) | Failure::Contended(source) => {
+            Failure::Lost(source) | Failure::Locked(source) | Failure::Overtaken(source) => {
                 Failure::Final(StoreError::unavailable(source))
             }
             failure => failure,
@@ -269,7 +281,8 @@ pub(in crate::store) fn failure(error: Error, verdict: fn(&dyn DatabaseError) ->
                     format!("{message}; has migrate() been run on this database, with this table name?"),
                 )),
                 Verdict::Kind(kind) => Failure::Final(StoreError::new(kind, message)),
-                Verdict::Contended => Failure::Contended(message.into()),
+                Verdict::Locked => Failure::Locked(message.into()),
+                Verdict::Overtaken => Failure::Overtaken(message.into()),
                 Verdict::Lost => Failure::Lost(message.into()),
             }
         }

@@ -12,7 +12,7 @@ pub async fn app(mode: Mode) -> Router {
     routes().layer(
         layer(match mode {
             Mode::Signed => config.with_key(Key::generate()),
-            Mode::Deferred | Mode::Eager => config,
+            _ => config,
         })
         .await,
     )

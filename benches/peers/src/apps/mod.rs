@@ -1,6 +1,7 @@
 //! The same small application on each session layer: same routes, same data, same answers.
 
 mod axum_session;
+mod empty;
 pub mod ours;
 mod plain;
 mod tower_sessions;
@@ -27,18 +28,25 @@ use self::tower_sessions as tower;
 pub enum Peer {
     /// axum without a session layer.
     Plain,
+    /// axum with a layer that does nothing.
+    Empty,
     Ours,
     TowerSessions,
     AxumSession,
 }
 
 impl Peer {
-    pub const ALL: [Self; 4] = [Self::Plain, Self::Ours, Self::TowerSessions, Self::AxumSession];
+    pub const ALL: [Self; 5] = [Self::Plain, Self::Empty, Self::Ours, Self::TowerSessions, Self::AxumSession];
     pub const WITH_SESSIONS: [Self; 3] = [Self::Ours, Self::TowerSessions, Self::AxumSession];
+
+    pub fn has_sessions(self) -> bool {
+        !matches!(self, Self::Plain | Self::Empty)
+    }
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain axum",
+            Self::Empty => "empty layer",
             Self::Ours => "axum-generic-session",
             Self::TowerSessions => "tower-sessions",
             Self::AxumSession => "axum_session",
@@ -47,7 +55,7 @@ impl Peer {
 
     /// The name as an argument of this program.
     pub fn word(self) -> &'static str {
-        ["plain", "ours", "tower-sessions", "axum-session"][self as usize]
+        ["plain", "empty", "ours", "tower-sessions", "axum-session"][self as usize]
     }
 
     pub fn of_word(word: &str) -> Option<Self> {
@@ -62,6 +70,8 @@ pub enum Mode {
     Deferred,
     /// The same with signed cookies.
     Signed,
+    /// As `Deferred`, on a router that has not been told its state: how tests call it.
+    Unfinished,
     /// Loaded before the handler runs. For peers that do not know this, as `Deferred`.
     Eager,
 }
@@ -70,12 +80,13 @@ pub enum Mode {
 pub async fn app(peer: Peer, mode: Mode) -> Router {
     let app: Router = match peer {
         Peer::Plain => plain::app(),
+        Peer::Empty => empty::app(),
         Peer::Ours => ours::app(mode),
         Peer::TowerSessions => tower::app(mode),
         Peer::AxumSession => axum_session::app(mode).await,
     };
-    // As `axum::serve` does; without it axum would put the layers around the handler anew for each request.
-    app.with_state(())
+    // `axum::serve` does this; without it axum puts the layers around the handler anew for each request.
+    if mode == Mode::Unfinished { app } else { app.with_state(()) }
 }
 
 /// What a session holds.

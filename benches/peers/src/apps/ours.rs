@@ -17,7 +17,7 @@ pub fn app(mode: Mode) -> Router {
     let layer = SessionLayer::new(MemoryStore::new()).defer(mode != Mode::Eager);
     match mode {
         Mode::Signed => routes().layer(layer.keys([&Key::generate()])),
-        Mode::Deferred | Mode::Eager => routes().layer(layer),
+        _ => routes().layer(layer),
     }
 }
 

@@ -11,7 +11,7 @@ pub fn app(mode: Mode) -> Router {
         SessionManagerLayer::new(MemoryStore::default()).with_expiry(Expiry::OnInactivity(Duration::days(1)));
     match mode {
         Mode::Signed => routes().layer(layer.with_signed(cookie::Key::generate())),
-        Mode::Deferred | Mode::Eager => routes().layer(layer),
+        _ => routes().layer(layer),
     }
 }
 
