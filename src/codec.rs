@@ -146,8 +146,7 @@ fn decode_native(data: &Bytes, layer: &CookieOptions) -> Result<Content, BoxErro
             format!("the envelope has version {}, this code reads version {VERSION}", header.v).into()
         );
     }
-    let object =
-        Object::parse(data.slice(end + 1..)).map_err(|_| "the envelope's data are no JSON object")?;
+    let object = Object::parse(data.slice(end + 1..)).ok_or("the envelope's data are no JSON object")?;
     Ok(Content {
         created: Some(Timestamp::from_millis(header.created)),
         cookie: header.cookie.map(|overrides| Box::new(overrides.onto(layer))),
@@ -230,8 +229,8 @@ impl Overrides {
 }
 
 fn decode_node(codec: Codec, data: &Bytes, layer: &CookieOptions) -> Result<Content, BoxError> {
-    let mut object = Object::parse(data.clone()).map_err(|_| "the stored text is no JSON object")?;
-    let stored = object.get(COOKIE_MEMBER).and_then(|text| Object::parse(Bytes::copy_from_slice(text)).ok());
+    let mut object = Object::parse(data.clone()).ok_or("the stored text is no JSON object")?;
+    let stored = object.get(COOKIE_MEMBER).and_then(|text| Object::parse(Bytes::copy_from_slice(text)));
     object.remove(COOKIE_MEMBER);
     let own = stored.as_ref().map(|stored| node_options(codec, stored, layer)).filter(|own| own != layer);
     Ok(Content { created: None, cookie: own.map(Box::new), stored_cookie: stored, object })

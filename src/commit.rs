@@ -1,14 +1,16 @@
 //! Carrying the decision out: the only place that writes to the store.
 
 use std::{
-    future::Future,
+    future::{self, Future},
+    mem,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use rand::Rng;
+use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use crate::{
@@ -16,7 +18,7 @@ use crate::{
     config::Config,
     cookie::CookieLife,
     error::{Error, Kind, Operation},
-    hooks::Draft,
+    hooks::{Draft, Later},
     id::{SessionId, StoreKey},
     lifetime::Life,
     object::merge,
@@ -50,32 +52,55 @@ pub enum Saved {
     Destroyed,
 }
 
-/// A future that runs to its end even if its caller is dropped: what is not ready at once is handed to the
-/// runtime, within the same poll, so that no moment lies between in which it could be lost.
-pub(crate) async fn detached<T: Send + 'static>(
-    mut work: Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>,
-) -> Result<T, Error> {
-    let mut running = None;
-    let ready = std::future::poll_fn(|cx| {
-        if let Poll::Ready(done) = work.as_mut().poll(cx) {
-            return Poll::Ready(Some(done));
+/// A commit that runs to its end even if its caller is dropped: what is not ready at once is handed to the runtime,
+/// within the same poll, so that no moment lies between in which it could be lost.
+pub(crate) enum Committing {
+    New(Later<Result<Saved, Error>>),
+    Spawned(JoinHandle<Result<Saved, Error>>),
+}
+
+impl Committing {
+    pub(crate) fn new(state: Arc<State>) -> Self {
+        Self::New(Box::pin(commit(state)))
+    }
+}
+
+impl Future for Committing {
+    type Output = Result<Saved, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Self::New(commit) = &mut *self {
+            if let Poll::Ready(done) = commit.as_mut().poll(cx) {
+                return Poll::Ready(done);
+            }
+            // Nothing is allocated for this: it has no size.
+            let rest = mem::replace(commit, Box::pin(future::pending()));
+            *self = Self::Spawned(tokio::spawn(rest.in_current_span()));
         }
-        let rest = std::mem::replace(&mut work, Box::pin(std::future::pending()));
-        running = Some(tokio::spawn(rest.in_current_span()));
-        Poll::Ready(None)
-    })
-    .await;
-    match (ready, running) {
-        (Some(done), _) => done,
-        (None, Some(task)) => task.await.unwrap_or_else(|lost| {
-            Err(Error::store(Operation::Set, StoreError::in_doubt(format!("the commit was lost: {lost}"))))
-        }),
-        (None, None) => Err(Error::data("the commit did not start")),
+        match &mut *self {
+            Self::Spawned(task) => Pin::new(task).poll(cx).map(|done| {
+                done.unwrap_or_else(|lost| {
+                    let lost = StoreError::in_doubt(format!("the commit was lost: {lost}"));
+                    Err(Error::store(Operation::Set, lost))
+                })
+            }),
+            Self::New(_) => Poll::Pending,
+        }
+    }
+}
+
+/// Whether there is nothing to commit, as after most requests. `false` also where only waiting could tell.
+pub(crate) fn is_idle(state: &State) -> bool {
+    let Ok(_mine) = state.committing.try_lock() else { return false };
+    if state.is_loaded() {
+        !state.flags.degraded.load(Relaxed) && look(state).action == Action::Nothing
+    } else {
+        matches!(state.intent().ending, Ending::None | Ending::Renewed)
     }
 }
 
 /// Decides and carries out, once, with everything that the request has changed so far.
-pub(crate) async fn commit(state: Arc<State>) -> Result<Saved, Error> {
+async fn commit(state: Arc<State>) -> Result<Saved, Error> {
     let _one_at_a_time = state.committing.lock().await;
     if !state.is_loaded() {
         match state.intent().ending {

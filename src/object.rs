@@ -6,11 +6,10 @@
 use std::{borrow::Cow, collections::HashSet, fmt};
 
 use axum::body::Bytes;
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeSeed, MapAccess, Visitor},
-};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+use crate::{fields, scan::Scanner};
 
 /// An object in insertion order. Entries lie in `source`, or are owned once they have been written.
 #[derive(Clone, Default)]
@@ -28,46 +27,85 @@ struct Entry {
 /// A stretch of JSON text: of the source, or on its own. A key is stored without quotes and escapes.
 #[derive(Clone)]
 enum Piece {
-    At(u32, u32),
+    At(Place),
     Own(Box<[u8]>),
 }
 
+/// From where to where, in bytes.
+pub(crate) type Place = (u32, u32);
+
+/// Room for as many entries is made at first.
+const USUAL_KEYS: usize = 8;
+
 impl Object {
-    /// Finds the keys of a JSON object.
-    pub(crate) fn parse(source: Bytes) -> Result<Self, serde_json::Error> {
-        let mut entries = Vec::with_capacity(4 + source.len() / 96);
-        let mut json = serde_json::Deserializer::from_slice(&source);
-        (&mut json).deserialize_map(Entries { base: source.as_ptr() as usize, into: &mut entries })?;
-        json.end()?;
-        let mut object = Self { source, entries };
+    /// Finds the keys of a JSON object. `None`: the text is none.
+    pub(crate) fn parse(source: Bytes) -> Option<Self> {
+        // Offsets are kept in 32 bits; the layer's `max_size` is far below.
+        if u32::try_from(source.len()).is_err() || str::from_utf8(&source).is_err() {
+            return None;
+        }
+        let mut scanner = Scanner::new(&source);
+        let mut entries = Vec::new();
+        scanner.space();
+        scanner.expect(b'{')?;
+        scanner.space();
+        if !scanner.passes(b'}') {
+            entries.reserve_exact(USUAL_KEYS);
+            loop {
+                entries.push(entry(&source, &mut scanner)?);
+                scanner.space();
+                match scanner.next()? {
+                    b',' => scanner.space(),
+                    b'}' => break,
+                    _ => return None,
+                }
+            }
+        }
+        scanner.space();
+        let mut object = scanner.is_at_end().then_some(Self { source, entries })?;
         object.keep_last();
-        Ok(object)
+        Some(object)
     }
 
     /// Of a key that stands there twice the last counts, as in `JSON.parse`.
     fn keep_last(&mut self) {
         let Self { source, entries } = self;
-        let key = |entry: &Entry| entry.key.of(source).to_owned();
         let twice = match entries.len() {
-            0 | 1 => false,
-            // Most sessions have few keys, and comparing each with each is cheaper than a set.
-            2..=16 => entries
+            // Comparing each with each is cheaper than a set.
+            0..=8 => entries
                 .iter()
                 .enumerate()
                 .any(|(i, e)| entries[i + 1..].iter().any(|other| other.key.of(source) == e.key.of(source))),
-            many => entries.iter().map(|e| e.key.of(source)).collect::<HashSet<_>>().len() < many,
+            many => {
+                may_repeat(entries.iter().map(|e| e.key.of(source)))
+                    && entries.iter().map(|e| e.key.of(source)).collect::<HashSet<_>>().len() < many
+            }
         };
         if twice {
             let mut seen = HashSet::new();
             entries.reverse();
-            entries.retain(|entry| seen.insert(key(entry)));
+            entries.retain(|entry| seen.insert(entry.key.of(source).to_owned()));
             entries.reverse();
         }
     }
 
     /// The object that a value serializes to.
-    pub(crate) fn of(value: &impl serde::Serialize) -> Result<Self, serde_json::Error> {
-        Self::parse(serde_json::to_vec(value)?.into())
+    pub(crate) fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
+        if let Some(done) = fields::of(value) {
+            return done;
+        }
+        // A shape that is seldom, or no object at all: serde_json says which.
+        let text = serde_json::to_vec(value)?;
+        match Self::parse(text.into()) {
+            Some(object) => Ok(object),
+            None => Err(serde::de::Error::custom("the value is not written as a JSON object")),
+        }
+    }
+
+    /// An object from text that holds its keys and values at these places.
+    pub(crate) fn of_places(source: Bytes, places: impl Iterator<Item = (Place, Place)>) -> Self {
+        let entries = places.map(|(key, value)| Entry { key: Piece::At(key), value: Piece::At(value) });
+        Self { entries: entries.collect(), source }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -155,7 +193,7 @@ impl Object {
                 _ => self.entries.iter().find(|e| self.bytes(&e.key) == key),
             };
             let same = mine.is_some_and(|mine| match (&mine.value, &entry.value) {
-                (Piece::At(a, b), Piece::At(c, d)) if shared && (a, b) == (c, d) => true,
+                (Piece::At(mine), Piece::At(theirs)) if shared && mine == theirs => true,
                 (a, b) => same_to(depth, self.bytes(a), other.bytes(b)),
             });
             if !same {
@@ -207,6 +245,9 @@ fn same_to(depth: u32, a: &[u8], b: &[u8]) -> bool {
     }
     match (a.first(), b.first()) {
         (Some(b'"'), Some(b'"')) => {
+            if !a.contains(&b'\\') && !b.contains(&b'\\') {
+                return false;
+            }
             let read = read_value::<Cow<'_, str>>;
             matches!((read(a), read(b)), (Ok(a), Ok(b)) if a == b)
         }
@@ -224,7 +265,7 @@ fn same_to(depth: u32, a: &[u8], b: &[u8]) -> bool {
         (Some(b'{'), Some(b'{')) => {
             let read = |text: &[u8]| Object::parse(Bytes::copy_from_slice(text));
             match (read(a), read(b)) {
-                (Ok(a), Ok(b)) => a.changes(&b, depth - 1).is_empty(),
+                (Some(a), Some(b)) => a.changes(&b, depth - 1).is_empty(),
                 _ => false,
             }
         }
@@ -280,72 +321,51 @@ fn write_key(key: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Collects the entries of a map: offsets where serde_json borrows from the source, copies where it cannot.
-struct Entries<'v> {
-    base: usize,
-    into: &'v mut Vec<Entry>,
-}
-
-impl<'de> Visitor<'de> for Entries<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key_seed(Key { base: self.base })? {
-            let value = map.next_value::<&'de RawValue>()?;
-            let value = Piece::borrowed(value.get(), self.base);
-            self.into.push(Entry { key, value });
-        }
-        Ok(())
-    }
+/// Passes a key and its value.
+fn entry(source: &[u8], scanner: &mut Scanner<'_>) -> Option<Entry> {
+    let quoted = scanner.string()?;
+    let key = if quoted.plain {
+        at(quoted.from, quoted.to)
+    } else {
+        let text: String = serde_json::from_slice(&source[quoted.from - 1..=quoted.to]).ok()?;
+        Piece::Own(text.into_bytes().into())
+    };
+    scanner.space();
+    scanner.expect(b':')?;
+    scanner.space();
+    let from = scanner.at();
+    scanner.value()?;
+    Some(Entry { key, value: at(from, scanner.at()) })
 }
 
 impl Piece {
     fn of<'a>(&'a self, source: &'a Bytes) -> &'a [u8] {
         match self {
-            Self::At(from, to) => &source[*from as usize..*to as usize],
+            Self::At((from, to)) => &source[*from as usize..*to as usize],
             Self::Own(bytes) => bytes,
         }
     }
-
-    fn borrowed(text: &str, base: usize) -> Self {
-        let from = text.as_ptr() as usize - base;
-        match (u32::try_from(from), u32::try_from(from + text.len())) {
-            (Ok(from), Ok(to)) => Self::At(from, to),
-            _ => Self::Own(text.as_bytes().into()),
-        }
-    }
 }
 
-struct Key {
-    base: usize,
+/// Whether two of the keys may be the same: a cheap look that is sometimes wrong, but never says `false` for a
+/// repeated key.
+fn may_repeat<'a>(mut keys: impl Iterator<Item = &'a [u8]>) -> bool {
+    let mut seen = [0_u64; 64];
+    keys.any(|key| {
+        // FNV-1a.
+        let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let (slot, bit) = (&mut seen[(hash >> 58) as usize], 1 << (hash >> 52 & 63));
+        let was = *slot & bit != 0;
+        *slot |= bit;
+        was
+    })
 }
 
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Piece;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Piece, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Key {
-    type Value = Piece;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Piece, E> {
-        Ok(Piece::borrowed(text, self.base))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Piece, E> {
-        Ok(Piece::Own(text.as_bytes().into()))
-    }
+fn at(from: usize, to: usize) -> Piece {
+    // `parse` has seen to it that they fit.
+    Piece::At((from as u32, to as u32))
 }
 
 /// Reads the JSON text of one value.
@@ -378,9 +398,9 @@ mod tests {
     #[test]
     fn what_is_not_an_object_is_refused() {
         for json in ["", "1", "[]", "null", "{", r#"{"a"}"#, r#"{"a":1}x"#, r#"{"a":01}"#, "\u{0}"] {
-            assert!(Object::parse(Bytes::copy_from_slice(json.as_bytes())).is_err(), "{json:?}");
+            assert!(Object::parse(Bytes::copy_from_slice(json.as_bytes())).is_none(), "{json:?}");
         }
-        assert!(Object::parse(Bytes::from_static(b"{\"a\":\"\xff\"}")).is_err());
+        assert!(Object::parse(Bytes::from_static(b"{\"a\":\"\xff\"}")).is_none());
     }
 
     #[test]

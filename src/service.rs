@@ -22,7 +22,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    commit::{commit, detached},
+    commit::{Committing, is_idle},
     config::Config,
     cookie::path_matches,
     error::{Error, Operation},
@@ -163,6 +163,8 @@ pin_project_lite::pin_project! {
     enum Step<S, R> where S: Service<R> {
         Loading { load: Later<Result<(), Error>>, call: Option<(S, R)> },
         Handling { #[pin] future: S::Future },
+        Committing { commit: Committing, state: Arc<State>, response: Option<Response> },
+        /// The rest of what may go wrong.
         Closing { close: Later<Response> },
     }
 }
@@ -201,7 +203,27 @@ where
                         state.flags.closed.store(true, Relaxed);
                         return Poll::Ready(Ok(response));
                     }
-                    this.step.set(Step::Closing { close: Box::pin(close(state, response)) });
+                    let next = if !(state.config.commit_on)(response.status()) {
+                        Step::Closing { close: Box::pin(discard(state, response)) }
+                    } else if is_idle(&state) {
+                        return Poll::Ready(Ok(close(&state, response)));
+                    } else {
+                        let commit = Committing::new(state.clone());
+                        Step::Committing { commit, state, response: Some(response) }
+                    };
+                    this.step.set(next);
+                }
+                StepProj::Committing { commit, state, response } => {
+                    let committed = ready!(Pin::new(commit).poll(cx));
+                    let Some(response) = response.take() else { return Poll::Pending };
+                    let state = state.clone();
+                    match committed {
+                        Ok(_) => return Poll::Ready(Ok(close(&state, response))),
+                        Err(error) => {
+                            let close = Box::pin(fail(state, response, error));
+                            this.step.set(Step::Closing { close });
+                        }
+                    }
                 }
                 StepProj::Closing { close } => return close.as_mut().poll(cx).map(Ok),
             }
@@ -215,37 +237,25 @@ impl<S: Service<R>, R> fmt::Debug for SessionFuture<S, R> {
     }
 }
 
-/// The finalizer: commits, and tells the client what it must know.
-async fn close(state: Arc<State>, response: Response) -> Response {
-    let result = if (state.config.commit_on)(response.status()) {
-        match detached(Box::pin(commit(state.clone()))).await {
-            Ok(_) => Ok(()),
-            Err(error) => fail(&state, error).await,
-        }
-    } else {
-        // A save that is still under way ends first, so that its cookie is sent.
-        let _one_at_a_time = state.committing.lock().await;
-        state.discard();
-        Ok(())
-    };
+/// The end of the request: the client is told what it must know.
+fn close(state: &State, mut response: Response) -> Response {
     state.flags.closed.store(true, Relaxed);
-    let mut response = match result {
-        Ok(()) => response,
-        Err(error) if response.status().is_server_error() => {
-            // What went wrong first is what the client is told.
-            error.report();
-            response
-        }
-        Err(error) => error.into_response(),
-    };
-    tell(&state, response.headers_mut());
+    tell(state, response.headers_mut());
     response
 }
 
-/// Nothing was saved: `Ok` if the handler's own answer goes out all the same.
-async fn fail(state: &State, error: Error) -> Result<(), Error> {
+/// By the response's status nothing of what the handler did to the session counts.
+async fn discard(state: Arc<State>, response: Response) -> Response {
+    // A save that is still under way ends first, so that its cookie is sent.
+    let _one_at_a_time = state.committing.lock().await;
+    state.discard();
+    close(&state, response)
+}
+
+/// Nothing was saved: the handler's own answer goes out only if the handler of errors says so.
+async fn fail(state: Arc<State>, response: Response, error: Error) -> Response {
     let gone = error.is_gone();
-    let told = match error.operation() {
+    let failed = match error.operation() {
         // Where the load or the touch failed, the handler of errors has been asked.
         None | Some(Operation::Get | Operation::Touch) => Err(error),
         Some(operation) => state.or_degraded(operation, Err(error)).await,
@@ -255,7 +265,16 @@ async fn fail(state: &State, error: Error) -> Result<(), Error> {
         // No cookie at all, neither one that revives the session nor one that removes a newer.
         state.data().owed = None;
     }
-    told
+    let response = match failed {
+        Ok(()) => response,
+        Err(error) if response.status().is_server_error() => {
+            // What went wrong first is what the client is told.
+            error.report();
+            response
+        }
+        Err(error) => error.into_response(),
+    };
+    close(&state, response)
 }
 
 fn tell(state: &State, headers: &mut HeaderMap) {

@@ -14,7 +14,7 @@ use axum::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    commit::{self, Saved, commit, detached},
+    commit::{self, Committing, Saved},
     cookie::CookieOptions,
     error::{Error, Kind},
     id::SessionId,
@@ -184,7 +184,7 @@ impl<T: SessionData, K> Session<T, K> {
         self.state.load().await?;
         let has_content = !self.state.data().object().is_empty();
         self.must_be_savable(has_content)?;
-        detached(Box::pin(commit(self.state.clone()))).await
+        Committing::new(self.state.clone()).await
     }
 
     /// The session's id; for a new session the one that it will get. Handle it like a password.

@@ -103,15 +103,26 @@ enum Fill<'a> {
 }
 
 impl<'a> Stored<'a> {
-    fn entries(self) -> impl Iterator<Item = (Cow<'a, str>, &'a [u8])> {
-        let stored = self.object;
-        let defaults = match self.fill {
+    fn defaults(&self) -> Option<&'a Object> {
+        match self.fill {
             Fill::With(defaults) => Some(defaults),
             Fill::Ask | Fill::Nothing => None,
-        };
-        let missing =
-            defaults.into_iter().flat_map(Object::iter).filter(|(key, _)| stored.get(key).is_none());
-        stored.iter().chain(missing)
+        }
+    }
+
+    fn entries(self) -> impl Iterator<Item = (Cow<'a, str>, &'a [u8])> {
+        let stored = self.object;
+        let missing = self.defaults().into_iter().flat_map(Object::iter);
+        stored.iter().chain(missing.filter(|(key, _)| stored.get(key).is_none()))
+    }
+
+    /// The entries of these names, without a look at the others.
+    fn fields(self, names: &'static [&'static str]) -> impl Iterator<Item = (Cow<'a, str>, &'a [u8])> {
+        let defaults = self.defaults();
+        names.iter().filter_map(move |name| {
+            let value = self.object.get(name).or_else(|| defaults?.get(name))?;
+            Some((Cow::Borrowed(*name), value))
+        })
     }
 }
 
@@ -151,7 +162,7 @@ impl<'de> de::Deserializer<'de> for Stored<'de> {
         if matches!(self.fill, Fill::Ask) && fields.iter().any(|field| self.object.get(field).is_none()) {
             return Err(Problem::Incomplete);
         }
-        self.deserialize_any(visitor)
+        visitor.visit_map(Walk { entries: self.fields(fields), value: &[] })
     }
 
     serde::forward_to_deserialize_any! {

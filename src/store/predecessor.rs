@@ -74,7 +74,7 @@ impl Legacy {
     pub fn axum_session(text: &str, expires_at: Timestamp) -> Result<Self, StoreError> {
         let foreign =
             || StoreError::corrupt("the text is not what axum_session writes without a `database_key`");
-        let stored = Object::parse(Bytes::copy_from_slice(text.as_bytes())).map_err(|_| foreign())?;
+        let stored = Object::parse(Bytes::copy_from_slice(text.as_bytes())).ok_or_else(foreign)?;
         let data = stored.get("data").ok_or_else(foreign)?;
         let data: Map<String, Value> = serde_json::from_slice(data).map_err(|_| foreign())?;
         let mut object = Object::default();

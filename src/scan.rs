@@ -1,0 +1,287 @@
+//! Where JSON values begin and end: one pass over the bytes, which checks the grammar (RFC 8259) and keeps nothing.
+
+/// A place in UTF-8 text that ought to be JSON.
+pub(crate) struct Scanner<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+/// A string's place, without the quotes.
+pub(crate) struct Quoted {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    /// There are no escapes in it: the text is the value.
+    pub(crate) plain: bool,
+}
+
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0 }
+    }
+
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.at == self.text.len()
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    /// The next byte, which is passed.
+    pub(crate) fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    pub(crate) fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.next()? == byte).then_some(())
+    }
+
+    /// Passes `byte` if it is the next.
+    pub(crate) fn passes(&mut self, byte: u8) -> bool {
+        let there = self.peek() == Some(byte);
+        self.at += usize::from(there);
+        there
+    }
+
+    pub(crate) fn space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// Passes a string.
+    #[inline]
+    pub(crate) fn string(&mut self) -> Option<Quoted> {
+        self.expect(b'"')?;
+        let (from, mut plain) = (self.at, true);
+        loop {
+            self.at += ordinary(&self.text[self.at..]);
+            match self.next()? {
+                b'"' => return Some(Quoted { from, to: self.at - 1, plain }),
+                b'\\' => {
+                    plain = false;
+                    self.escape()?;
+                }
+                // A control character.
+                _ => return None,
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Option<()> {
+        match self.next()? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(()),
+            b'u' => (0..4).try_for_each(|_| self.next().filter(u8::is_ascii_hexdigit).map(|_| ())),
+            _ => None,
+        }
+    }
+
+    fn number(&mut self) -> Option<()> {
+        self.passes(b'-');
+        // Nothing follows a leading zero.
+        if !self.passes(b'0') {
+            self.digits()?;
+        }
+        if self.passes(b'.') {
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Some(())
+    }
+
+    /// Passes digits, one at least.
+    fn digits(&mut self) -> Option<()> {
+        let from = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        (self.at > from).then_some(())
+    }
+
+    fn word(&mut self, word: &[u8]) -> Option<()> {
+        self.text[self.at..].starts_with(word).then(|| self.at += word.len())
+    }
+
+    /// Passes a key and its colon.
+    fn key(&mut self) -> Option<()> {
+        self.string()?;
+        self.space();
+        self.expect(b':')?;
+        self.space();
+        Some(())
+    }
+
+    /// Passes a value of any kind, however deep.
+    pub(crate) fn value(&mut self) -> Option<()> {
+        let mut open = Nesting::default();
+        loop {
+            match self.peek()? {
+                b'"' => drop(self.string()?),
+                b'{' => {
+                    self.at += 1;
+                    self.space();
+                    if !self.passes(b'}') {
+                        self.key()?;
+                        open.push(true);
+                        continue;
+                    }
+                }
+                b'[' => {
+                    self.at += 1;
+                    self.space();
+                    if !self.passes(b']') {
+                        open.push(false);
+                        continue;
+                    }
+                }
+                b'-' | b'0'..=b'9' => self.number()?,
+                b't' => self.word(b"true")?,
+                b'f' => self.word(b"false")?,
+                b'n' => self.word(b"null")?,
+                _ => return None,
+            }
+            // A value has ended: what comes next depends on what it stands in.
+            loop {
+                let Some(in_object) = open.innermost() else { return Some(()) };
+                self.space();
+                match (self.next()?, in_object) {
+                    (b',', true) => {
+                        self.space();
+                        self.key()?;
+                        break;
+                    }
+                    (b',', false) => {
+                        self.space();
+                        break;
+                    }
+                    (b'}', true) | (b']', false) => open.pop(),
+                    _ => return None,
+                }
+            }
+        }
+    }
+}
+
+/// The objects (`true`) and arrays that are open, a bit each; only what is deeper than 64 levels is allocated.
+#[derive(Default)]
+struct Nesting {
+    innermost: u64,
+    depth: usize,
+    outer: Vec<u64>,
+}
+
+impl Nesting {
+    fn push(&mut self, object: bool) {
+        if self.depth > 0 && self.depth % 64 == 0 {
+            self.outer.push(self.innermost);
+        }
+        self.innermost = self.innermost << 1 | u64::from(object);
+        self.depth += 1;
+    }
+
+    fn pop(&mut self) {
+        self.innermost >>= 1;
+        self.depth -= 1;
+        if self.depth > 0 && self.depth % 64 == 0 {
+            self.innermost = self.outer.pop().unwrap_or_default();
+        }
+    }
+
+    fn innermost(&self) -> Option<bool> {
+        (self.depth > 0).then_some(self.innermost & 1 == 1)
+    }
+}
+
+/// How many bytes there are before a quote, a backslash, a control character, or the end. Eight at a time.
+fn ordinary(text: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x8080_8080_8080_8080;
+    // The top bit of each byte that is below `n`; bytes from 0x80 on never are. What a borrow makes of the bytes above
+    // the first one is of no matter.
+    let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word & TOPS;
+    let mut rest = text;
+    while let Some((chunk, after)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
+        let special = quote | backslash | below(word, 0x20);
+        if special != 0 {
+            return text.len() - rest.len() + special.trailing_zeros() as usize / 8;
+        }
+        rest = after;
+    }
+    let last = rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f));
+    last.map_or(text.len(), |i| text.len() - rest.len() + i)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::value::RawValue;
+
+    /// Whether the whole text is one value.
+    fn is_json(text: &[u8]) -> bool {
+        let mut scanner = Scanner::new(text);
+        scanner.space();
+        if scanner.value().is_none() {
+            return false;
+        }
+        scanner.space();
+        scanner.is_at_end()
+    }
+
+    #[test]
+    fn nesting_has_no_limit() {
+        for depth in [1, 63, 64, 65, 128, 129, 100_000] {
+            let text = [r#"{"a":["#.repeat(depth), "]}".repeat(depth)].concat();
+            assert!(is_json(text.as_bytes()), "{depth}");
+            assert!(!is_json(&text.as_bytes()[..text.len() - 1]), "{depth}");
+            let crossed = text.replacen("]}", "}]", 1);
+            assert!(!is_json(crossed.as_bytes()), "{depth}");
+        }
+    }
+
+    #[test]
+    fn a_string_ends_where_its_quote_is() {
+        for length in 0..50 {
+            for text in ["x".repeat(length), "é".repeat(length), "\u{7f}".repeat(length)] {
+                let quoted = format!("\"{text}\"x");
+                let mut scanner = Scanner::new(quoted.as_bytes());
+                let quoted = scanner.string().expect("a string");
+                assert_eq!((quoted.from, quoted.to, quoted.plain), (1, 1 + text.len(), true));
+                assert!(!is_json(format!("\"{text}\n\"").as_bytes()));
+                assert!(is_json(format!("\"{text}\\\"\"").as_bytes()));
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn what_serde_json_reads_is_json_and_nothing_else(text in r#"[\[\]{}",:\\u0-9a1eE.+\-truefalsn \n]{0,12}"#) {
+            prop_assert_eq!(is_json(text.as_bytes()), serde_json::from_str::<&RawValue>(&text).is_ok());
+        }
+
+        #[test]
+        fn what_serde_json_writes_is_json(keys in proptest::collection::vec(any::<String>(), 0..4), number: f64) {
+            let value = serde_json::json!({"keys": keys, "number": number, "deep": [[{"x": keys}]]});
+            let text = serde_json::to_vec(&value).expect("JSON");
+            prop_assert!(is_json(&text));
+            prop_assert!(!is_json(&text[..text.len() - 1]));
+        }
+    }
+}
