@@ -440,7 +440,7 @@ mod tests {
 
     #[test]
     fn depth_does_not_overflow_the_stack() {
-        let deep = |end: &str| format!("{}{end}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let deep = |end: &str| format!("{}{end}{}", "[".repeat(20_000), "]".repeat(20_000));
         assert!(same_value(deep("1").as_bytes(), deep("1").as_bytes()));
         assert!(!same_value(deep("1").as_bytes(), deep(" 1").as_bytes()));
     }

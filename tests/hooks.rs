@@ -178,7 +178,8 @@ const PATHS: [(&str, Operation); 5] = [
 
 #[tokio::test]
 async fn the_error_handler_hears_of_each_failed_operation_once() {
-    let verdicts: [(fn(Operation) -> Verdict, u16); 3] = [
+    type Decide = fn(Operation) -> Verdict;
+    let verdicts: [(Decide, u16); 3] = [
         (|_| Verdict::Fail, 503),
         (|op| Verdict::Respond((StatusCode::IM_A_TEAPOT, format!("no {op:?}")).into_response()), 418),
         (|_| Verdict::Continue, 200),

@@ -140,7 +140,7 @@ async fn fallbacks_and_methods_are_covered_like_routes() {
 async fn the_layer_goes_around_handlers_services_and_whole_applications() {
     let (_, sessions) = layer();
     let plain = service_fn(|request: Request| async move {
-        let there = request.extensions().len() > 0;
+        let there = !request.extensions().is_empty();
         Ok::<_, Infallible>(Response::new(axum::body::Body::from(there.to_string())))
     });
     let app = Router::new()

@@ -7,6 +7,7 @@ mod site;
 use axum::{extract::Path, routing::get};
 use axum_generic_session::{
     Error, MemoryStore, Operation, Rolling, Session, SessionId, SessionLayer, Store, StoreKey, Timestamp,
+    Verdict,
     store::{Guarantee, Record, StoreError, Tag, When, Written},
     testing::{Answer, Client, ManualClock, ProbeStore},
 };
@@ -84,10 +85,17 @@ impl<S: Store> Scene<S> {
     }
 }
 
+async fn save_and_go_on(session: Session) -> Result<(), Error> {
+    session.insert("a", 1).await?;
+    session.save().await?;
+    session.insert("b", 2).await
+}
+
 fn pages() -> Site {
     let only = || [("only".to_owned(), 1.into())].into_iter().collect();
     Site::new()
         .page("/transact/{n}", get(transact))
+        .page("/save-and-go-on", get(save_and_go_on))
         .page("/replace", get(move |s: Session| async move { s.set(only()).await }))
         .page(
             "/renew-and-transact",
@@ -264,6 +272,21 @@ async fn a_logout_wins_over_whatever_was_under_way() {
         let (answer, _) = scene.overtake(late, operation, "/logout").await;
         assert_eq!((answer.status.as_u16(), answer.set_cookies().len()), (409, 0), "{late}");
         assert_eq!(scene.store.inner().len(), 0, "{late}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_ended_after_an_early_save_sends_no_cookie() {
+    let told: fn(SessionLayer) -> SessionLayer = |layer| layer;
+    let passed: fn(SessionLayer) -> SessionLayer =
+        |layer| layer.error_handler(|_| async { Verdict::Continue });
+    for (settings, status) in [(told, 409), (passed, 200)] {
+        let mut scene = Scene::with(MemoryStore::new(), settings).await;
+        scene.store.hold(Operation::Set).open();
+        let (late, _) = scene.overtake("/save-and-go-on", Operation::Set, "/logout").await;
+        assert_eq!(late.expect_status(status).set_cookies(), [""; 0]);
+        assert_eq!(scene.data(&scene.id).await, None);
+        assert_eq!(scene.store.calls().set, 3, "the login's, the early one, and the one that came too late");
     }
 }
 
