@@ -332,14 +332,15 @@ fn node_cookie(codec: Codec, options: &CookieOptions, mut cookie: Object) -> Obj
     let parts = match codec {
         Codec::Native => Vec::new(),
         Codec::Koa { signed } => {
-            let (max_age, expires) = match options.max_age {
-                MaxAge::Until(end) => (cookie.get("maxAge").map(raw_value), always(json!(iso_date(end)))),
-                _ => (always(age), None),
+            // koa's cookies know `expires` only where there is no `maxAge`.
+            let expires = match options.max_age {
+                MaxAge::Until(end) => always(json!(iso_date(end))),
+                _ => None,
             };
             let signed = cookie.get("signed").map_or(json!(signed), raw_value);
             let (overwrite, signed) = (always(json!(options.overwrite)), always(signed));
             let (overwrite, signed) = (("overwrite", overwrite), ("signed", signed));
-            let ends = [("maxAge", max_age), ("expires", expires)];
+            let ends = [("maxAge", always(age)), ("expires", expires)];
             let rest = [domain, secure, same_site, partitioned, priority];
             let mut parts: Vec<_> =
                 [http_only, path, overwrite, signed].into_iter().chain(ends).chain(rest).collect();

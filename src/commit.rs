@@ -80,8 +80,9 @@ pub(crate) async fn commit(state: Arc<State>) -> Result<Saved, Error> {
     if !state.is_loaded() {
         match state.intent().ending {
             Ending::None | Ending::Renewed => return Ok(Saved::Unchanged),
-            // A logout need not see what it ends.
-            Ending::Destroyed => {}
+            // Loaded, since the cookie that it takes away may have settings of its own; but a logout does not fail
+            // because what it ends cannot be read.
+            Ending::Destroyed => drop(state.load().await),
             Ending::Regenerated => state.load().await?,
         }
     }
@@ -123,14 +124,13 @@ fn look(state: &State) -> Decision {
 async fn carry_out(state: &State, Decision { action, intent }: Decision) -> Result<Saved, Error> {
     match action {
         Action::Nothing => {
-            // What is held back may still be wanted; what came to nothing is over.
-            if !state.flags.prevent_save.load(Relaxed) {
+            // What is held back may still be wanted, and a logout stands until something is written.
+            if !state.flags.prevent_save.load(Relaxed) && intent.ending != Ending::Destroyed {
                 state.settle(intent);
             }
             Ok(Saved::Unchanged)
         }
         Action::Clear => {
-            state.settle(intent);
             state.data().owed = Some(Owed::Removal { options: None });
             Ok(Saved::Unchanged)
         }
@@ -287,7 +287,9 @@ async fn destroy(state: &State, intent: Intent) -> Result<Saved, Error> {
     let Some(old) = old else { return Ok(Saved::Unchanged) };
     end(state, &old.key, None).await?;
     forget(&state.config, &old.id).await.map_err(|e| Error::store(Operation::Destroy, e))?;
-    state.settle(intent);
+    if intent.ending != Ending::Destroyed {
+        state.settle(intent);
+    }
     let mut data = state.data();
     let options = data.base.cookie.take();
     data.origin = None;

@@ -12,7 +12,7 @@ pub(crate) struct Facts {
     /// The client has an id, and the store no session of it.
     pub(crate) unknown: bool,
     pub(crate) ending: Ending,
-    /// There is nothing in it.
+    /// There is nothing in it, neither data nor settings.
     pub(crate) empty: bool,
     /// Its content, its principal or its cookie settings are not as stored.
     pub(crate) changed: bool,

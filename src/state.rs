@@ -166,8 +166,10 @@ impl Data {
             || principal.as_ref().is_some_and(|principal| *principal != self.base_principal)
     }
 
+    /// Whether nobody has put anything into it. Settings of the visitor's own are something: they must be there when
+    /// the data come.
     pub(crate) fn is_empty(&self) -> bool {
-        self.object().is_empty() && self.principal().is_none()
+        self.object().is_empty() && self.principal().is_none() && self.cookie().is_none()
     }
 
     pub(crate) fn set_cookie(&mut self, own: Option<Box<CookieOptions>>) {

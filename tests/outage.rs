@@ -34,10 +34,9 @@ const KINDS: [(StoreErrorKind, u16); 8] = [
     (StoreErrorKind::Misconfigured, 500),
 ];
 
-const PATHS: [(&str, Operation); 6] = [
+const PATHS: [(&str, Operation); 5] = [
     ("/read", Operation::Get),
     ("/set/a/1", Operation::Get),
-    ("/logout", Operation::Get),
     ("/set/a/1", Operation::Set),
     ("/logout", Operation::Destroy),
     ("/login/bob", Operation::Rotate),
@@ -383,4 +382,16 @@ async fn a_failed_ending_of_the_old_session_leaves_no_half_of_a_regeneration() {
     site.store.heal();
     let _ = visitor.get("/anew/bob").await.expect_status(200);
     assert_eq!(visitor.get("/read").await.json(), json!({"user": "bob"}));
+}
+
+#[tokio::test]
+async fn a_logout_does_not_need_the_session_to_be_readable() {
+    let site = Site::with(|layer| layer.defer(true));
+    let mut visitor = site.known("alice").await;
+    let id = visitor.cookie(COOKIE).unwrap().to_owned();
+    site.store.fail(Operation::Get, Fault::before(AWAY));
+    let answer = visitor.get("/logout").await.expect_status(200);
+    assert_eq!(answer.set_cookies().len(), 1, "the cookie is taken away");
+    site.store.heal();
+    assert!(site.record(&id).await.is_none(), "and the session is dead");
 }

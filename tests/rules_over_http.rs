@@ -28,6 +28,7 @@ fn acts() -> MethodRouter {
                 "force" => session.force_save(),
                 "prevent" => session.prevent_save(),
                 "auto" => session.auto_save(),
+                "save" => drop(session.save().await?),
                 other => unreachable!("{other}"),
             }
         }
@@ -91,7 +92,7 @@ async fn a_new_visitor() {
         ("read", NO, NoCookie),
         ("write", SET, New),
         ("write+clear", NO, NoCookie),
-        ("settings", NO, NoCookie),
+        ("settings", SET, New),
         ("destroy", NO, NoCookie),
         ("write+destroy", NO, NoCookie),
         ("destroy+write", SET, New),
@@ -117,6 +118,7 @@ async fn a_new_visitor_where_empty_sessions_are_allowed() {
         ("regenerate", SET, New),
         ("renew", SET, New),
         ("destroy", NO, NoCookie),
+        ("destroy+save", NO, NoCookie),
         ("read+prevent", NO, NoCookie),
     ];
     check(|layer| layer.allow_empty(true), false, used.into_iter().chain([("nothing", SET, New)])).await;
@@ -192,7 +194,11 @@ async fn a_known_visitor_of_a_site_where_use_prolongs() {
 
 #[tokio::test]
 async fn an_emptied_session_with_allow_empty_goes_on_under_a_new_id() {
-    let rows = [("renew+clear", READ_ROTATE, New), ("regenerate", READ_SET_DESTROY, New)];
+    let rows = [
+        ("renew+clear", READ_ROTATE, New),
+        ("regenerate", READ_SET_DESTROY, New),
+        ("read+destroy+save", READ_DESTROY, Removal),
+    ];
     check(|layer| layer.allow_empty(true), true, rows).await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum_generic_session::{Clock, Timestamp};
+use axum_generic_session::Clock;
 use serde_json::{Value, json};
 
 use crate::{query::Query, scene::Scene, store::Fault};
@@ -82,34 +82,4 @@ fn fault(op: &str, query: &Query) -> Fault {
         times: query.number("times").unwrap_or(usize::MAX),
         after: query.get("after").is_some(),
     }
-}
-
-/// `2023-11-14T22:13:20.000Z`.
-pub(crate) fn iso_date(moment: Timestamp) -> String {
-    let millis = moment.as_millis();
-    let (days, of_day) = (millis / 86_400_000, millis % 86_400_000);
-    let (year, month, day) = civil(days);
-    let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
-    let (second, milli) = (of_day / 1000 % 60, of_day % 1000);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
-}
-
-/// The date of a day counted from 1970.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let leap = |year: u64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    let (mut year, mut left) = (1970, days);
-    while left >= if leap(year) { 366 } else { 365 } {
-        left -= if leap(year) { 366 } else { 365 };
-        year += 1;
-    }
-    let february = if leap(year) { 29 } else { 28 };
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if left < length {
-            break;
-        }
-        left -= length;
-        month += 1;
-    }
-    (year, month, left + 1)
 }

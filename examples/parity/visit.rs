@@ -8,9 +8,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use axum_generic_session::{
-    CookieOptions, Error, Map, MaxAge, Priority, SameSite, Session, store::StoreError,
+    CookieOptions, Error, Map, MaxAge, Priority, SameSite, Session, Timestamp, store::StoreError,
 };
 use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 use crate::{page::told, query::Query, scene::Scene};
 
@@ -152,7 +153,7 @@ fn settings(options: &CookieOptions, signed: bool) -> Value {
         MaxAge::BrowserSession | MaxAge::Ttl => shown["maxAge"] = Value::Null,
         MaxAge::Until(end) => {
             shown["maxAge"] = Value::Null;
-            shown["expires"] = json!(crate::control::iso_date(end));
+            shown["expires"] = json!(iso_date(end));
         }
     }
     if let Some(domain) = &options.domain {
@@ -178,6 +179,15 @@ fn settings(options: &CookieOptions, signed: bool) -> Value {
         }
     }
     shown
+}
+
+/// `2023-11-14T22:13:20.000Z`, as JavaScript writes a date.
+fn iso_date(moment: Timestamp) -> String {
+    const FORMAT: &[BorrowedFormatItem<'_>] =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let nanos = i128::from(moment.as_millis()) * 1_000_000;
+    let date = OffsetDateTime::from_unix_timestamp_nanos(nanos).ok();
+    date.and_then(|date| date.format(FORMAT).ok()).unwrap_or_default()
 }
 
 impl IntoResponse for Reply {

@@ -73,6 +73,8 @@ struct Flight {
     browser: usize,
     what: Do,
     status: u16,
+    /// Whether a cookie came with it.
+    sent: bool,
     base: Option<(usize, u64, Data)>,
 }
 
@@ -117,7 +119,7 @@ impl Model {
             let Session { data, version, .. } = &self.sessions[session];
             (session, *version, data.clone())
         });
-        Flight { browser, what, status, base }
+        Flight { browser, what, status, sent: self.browsers[browser].is_some(), base }
     }
 
     fn create(&mut self, data: Data) -> Cookie {
@@ -156,7 +158,10 @@ impl Model {
             Do::Remove(key) => drop(mine.remove(key)),
             Do::Clear => mine.clear(),
             Do::Regenerate | Do::Logout | Do::SetThenLogout(..) => {
-                let Some(known) = known else { return Some(Cookie::Nothing) };
+                // A logout takes the cookie away, whether or not it still opens something.
+                let Some(known) = known else {
+                    return Some(if flight.sent { Cookie::Removal } else { Cookie::Nothing });
+                };
                 self.end(known);
                 return Some(Cookie::Removal);
             }
