@@ -21,7 +21,7 @@ const app = new Koa();
 app.keys = SECRETS.split(',');
 app.use(session({
   store: redisStore({ port: REDIS_PORT, host: '127.0.0.1' }),
-  ...oneSession({ secrets: app.keys, cookie: { sameSite: 'lax' } }),
+  ...oneSession({ secrets: app.keys, cookie: { sameSite: 'lax' } }).koa,
 }));
 app.use(async (ctx) => {
   switch (`${ctx.method} ${ctx.path}`) {

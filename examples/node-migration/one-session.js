@@ -6,7 +6,7 @@
 // application decide how the id travels and what a session looks like, so it is koa that learns the other's cookie
 // (`connect.sid`) and record (`sess:<id>`, with `originalMaxAge` and `expires`):
 //
-//   app.use(session({ store, ...oneSession({ secrets: app.keys }) }));
+//   app.use(session({ store, ...oneSession({ secrets: app.keys }).koa }));
 
 const cookie = require('cookie');
 const signature = require('cookie-signature');
@@ -20,44 +20,66 @@ module.exports = function oneSession({ secrets, name = 'connect.sid', prefix = '
     originalMaxAge: options.maxAge ?? null, expires: null, httpOnly: true, path: '/', ...options, maxAge: null,
   };
 
+  function read(ctx) {
+    const value = cookie.parse(ctx.get('cookie'))[name];
+    if (!value?.startsWith('s:')) return undefined;
+    return secrets.map((secret) => signature.unsign(value.slice(2), secret)).find(Boolean);
+  }
+
   function send(ctx, value, attributes) {
     const others = [ctx.response.get('set-cookie') || []].flat().filter((line) => !line.startsWith(`${name}=`));
     ctx.set('set-cookie', [...others, cookie.serialize(name, value, attributes)]);
   }
 
-  return {
+  const write = (ctx, id, attributes) => send(ctx, `s:${signature.sign(id, secrets[0])}`, attributes);
+
+  // The member `cookie` as express-session writes it. `maxAge` is how a koa handler says how long a session lasts.
+  function expressCookie(given) {
+    const { maxAge, originalMaxAge, partitioned, priority, secure, httpOnly, domain, path, sameSite } = {
+      ...fresh,
+      ...given,
+    };
+    const age = maxAge ?? originalMaxAge;
+    const expires = typeof age === 'number' ? new Date(Date.now() + age) : null;
+    return { originalMaxAge: age, partitioned, priority, expires, secure, httpOnly, domain, path, sameSite };
+  }
+
+  const koa = {
     prefix,
     cookie: fresh,
-
     // Called with `this` as koa's context.
     sessionIdStore: {
-      get() {
-        const value = cookie.parse(this.get('cookie'))[name];
-        if (!value?.startsWith('s:')) return undefined;
-        return secrets.map((secret) => signature.unsign(value.slice(2), secret)).find(Boolean);
-      },
-      set(id, session) {
-        send(this, `s:${signature.sign(id, secrets[0])}`, session.cookie);
-      },
-      reset() {
-        send(this, '', { path: '/', httpOnly: true, expires: new Date(0) });
-      },
+      get() { return read(this); },
+      set(id, session) { write(this, id, session.cookie); },
+      reset() { send(this, '', { path: '/', httpOnly: true, expires: new Date(0) }); },
     },
-
-    // Runs right before a session is stored. `cookie.maxAge` is how a koa handler says how long it lasts.
-    beforeSave(ctx, session) {
-      const { maxAge: wanted, originalMaxAge, partitioned, priority, secure, httpOnly, domain, path, sameSite } = {
-        ...fresh,
-        ...session.cookie,
-      };
-      const age = wanted ?? originalMaxAge;
-      const expires = typeof age === 'number' ? new Date(Date.now() + age) : null;
-      session.cookie = {
-        originalMaxAge: age, partitioned, priority, expires, secure, httpOnly, domain, path, sameSite,
-      };
-    },
-
+    beforeSave(ctx, session) { session.cookie = expressCookie(session.cookie); },
     // connect-redis keeps a session without an expiry for a day; koa-redis would keep it for ever.
     ttl: (session) => (session.cookie.expires ? undefined : DAY),
   };
+
+  // For the time of the change: a middleware in front of the session's, for visitors who come with koa's own cookie.
+  // Their session moves to where all three look for it. What they had in express comes along, if it is not in the way.
+  const moveIn = ({ client, key = 'koa.sid', prefix: from = 'koa:sess:' }) => async (ctx, next) => {
+    const id = ctx.cookies.get(key, { signed: true });
+    const theirs = id && JSON.parse(await client.get(from + id));
+    if (theirs) {
+      const other = read(ctx);
+      const guest = other && JSON.parse(await client.get(prefix + other));
+      const session = { ...guest, ...theirs, cookie: expressCookie(theirs.cookie) };
+      const left = await client.pttl(from + id);
+      // Of two requests at one time the first one moves it.
+      await client.set(prefix + id, JSON.stringify(session), 'PX', left > 0 ? left : DAY, 'NX');
+      await client.del(from + id);
+      if (other) await client.del(prefix + other);
+    }
+    if (id && (theirs || await client.exists(prefix + id))) {
+      ctx.req.headers.cookie = cookie.serialize(name, `s:${signature.sign(id, secrets[0])}`);
+      write(ctx, id, expressCookie(theirs?.cookie));
+      ctx.cookies.set(key, null, { signed: true });
+    }
+    await next();
+  };
+
+  return { koa, moveIn };
 };

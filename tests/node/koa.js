@@ -2,7 +2,7 @@
 
 // koa with koa-generic-session and koa-redis; each request says what to do with its session.
 //
-//   node koa.js '{"port": 3001, "redis": 6379, "keys": ["secret"], "options": {}, "one": false}'
+//   node koa.js '{"port": 3001, "redis": 6379, "keys": ["secret"], "options": {}, "one": false, "moveIn": false}'
 
 const Koa = require('koa');
 const session = require('koa-generic-session');
@@ -10,7 +10,7 @@ const redisStore = require('koa-redis');
 const oneSession = require('../../examples/node-migration/one-session');
 const { change, control, hold } = require('./gates');
 
-const { port, redis, keys, options, one, gensid } = JSON.parse(process.argv[2]);
+const { port, redis, keys, options, one, moveIn, gensid } = JSON.parse(process.argv[2]);
 
 const app = new Koa();
 app.keys = keys ?? undefined;
@@ -18,12 +18,10 @@ app.use(async (ctx, next) => {
   if (await control(ctx.url)) ctx.body = 'ok';
   else await next();
 });
-app.use(session({
-  store: redisStore({ port: redis, host: '127.0.0.1' }),
-  ...(one ? oneSession({ secrets: keys }) : {}),
-  ...(gensid ? { genSid: () => gensid } : {}),
-  ...options,
-}));
+const store = redisStore({ port: redis, host: '127.0.0.1' });
+const shared = one && oneSession({ secrets: keys });
+if (moveIn) app.use(shared.moveIn({ client: store.client }));
+app.use(session({ store, ...shared?.koa, ...(gensid && { genSid: () => gensid }), ...options }));
 app.use(async (ctx) => {
   if (ctx.query.regenerate) await ctx.regenerateSession();
   if (ctx.query.hold) await hold(ctx.query.hold);

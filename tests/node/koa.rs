@@ -249,3 +249,22 @@ async fn a_session_that_koa_keeps_for_ever_gets_an_end_when_axum_saves_it() {
     assert!(site.lives("koa:sess:", DAY, since));
     assert_eq!(data(&visitor.get("/koa").await), json!({ "user": "ada", "n": 1 }));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn koa_session_ts_is_the_same_with_another_prefix() {
+    let site = Site::start().await;
+    let koa = site.node("koa-session-ts.js", json!({ "keys": KEYS })).await;
+    let layer = SessionLayer::koa(site.store.clone(), &KEYS).prefix("koa:sess");
+    let front = Front::default().koa(&koa).axum(layer);
+    for (writer, other) in [("koa", "axum"), ("axum", "koa")] {
+        let mut visitor = front.visitor();
+        let _ = visitor.get(&set(writer, &json!({ "user": "ada" }))).await.expect_status(200);
+        site.writes();
+        assert_eq!(data(&visitor.get(&format!("/{other}")).await), json!({ "user": "ada" }), "{other}");
+        assert_eq!(site.writes(), 0, "{other}");
+        let _ = visitor.get(&set(other, &json!({ "n": 1 }))).await.expect_status(200);
+        assert_eq!(data(&visitor.get(&format!("/{writer}")).await), json!({ "user": "ada", "n": 1 }), "{writer}");
+        let _ = visitor.get(&format!("/{other}?destroy=1")).await.expect_status(200);
+        assert_eq!(site.keys(), [""; 0], "{other}");
+    }
+}

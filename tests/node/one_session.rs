@@ -125,3 +125,41 @@ async fn what_one_reads_it_does_not_write() {
     }
     assert_eq!((site.writes(), site.raw("sess:")), (0, raw));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn visitors_with_koas_own_cookie_move_in() {
+    let site = Site::start().await;
+    let before = site.koa(json!({ "keys": ["key"] })).await;
+    let express = site.express(json!({ "keys": ["key"] })).await;
+    let front = Front::default().koa(&before).express(&express);
+    let mut visitor = front.visitor();
+    // As it was: two applications, two cookies, two sessions.
+    let _ = visitor.get(&set("koa", &json!({ "user": "ada", "n": 1 }))).await.expect_status(200);
+    let _ = visitor.get(&set("express", &json!({ "cart": ["tea"], "n": 2 }))).await.expect_status(200);
+    assert_eq!(site.keys().len(), 2);
+    drop(before);
+
+    let koa = site.koa(json!({ "keys": ["key"], "one": true, "moveIn": true })).await;
+    let layer = SessionLayer::express(site.store.clone(), &["key"]);
+    let front = Front::default().koa(&koa).express(&express).axum(layer);
+    let mut visitor = front.take_over(&visitor);
+    let mut late = visitor.clone();
+    let all = json!({ "user": "ada", "cart": ["tea"], "n": 1 });
+    for app in APPS {
+        assert_eq!(data(&visitor.get(&format!("/{app}")).await), all, "{app}");
+    }
+    assert_eq!((visitor.cookie("koa.sid"), visitor.cookie("koa.sid.sig")), (None, None));
+    // A request that was sent with the old cookies comes after the move.
+    assert_eq!(data(&late.get("/koa").await), all);
+    assert!(site.lives("sess:", DAY, Instant::now() - std::time::Duration::from_secs(60)));
+
+    let mut thief = front.visitor();
+    thief.set_cookie("koa.sid", &site.key("sess:")["sess:".len()..]);
+    let _ = visitor.get("/axum?destroy=1").await.expect_status(200);
+    for app in APPS {
+        for visitor in [&mut visitor, &mut late, &mut thief] {
+            assert_eq!(data(&visitor.get(&format!("/{app}")).await), json!({}), "{app}");
+        }
+    }
+    assert_eq!(site.keys(), [""; 0]);
+}

@@ -47,7 +47,8 @@ impl Site {
         self.node("express.js", settings).await
     }
 
-    async fn node(&self, script: &'static str, mut settings: Value) -> Node {
+    /// Another one, of this script.
+    pub async fn node(&self, script: &'static str, mut settings: Value) -> Node {
         settings["redis"] = json!(self.redis.port());
         let started =
             tokio::task::spawn_blocking(move || Node::start(&format!("tests/node/{script}"), settings));
