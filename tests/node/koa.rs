@@ -263,7 +263,11 @@ async fn koa_session_ts_is_the_same_with_another_prefix() {
         assert_eq!(data(&visitor.get(&format!("/{other}")).await), json!({ "user": "ada" }), "{other}");
         assert_eq!(site.writes(), 0, "{other}");
         let _ = visitor.get(&set(other, &json!({ "n": 1 }))).await.expect_status(200);
-        assert_eq!(data(&visitor.get(&format!("/{writer}")).await), json!({ "user": "ada", "n": 1 }), "{writer}");
+        assert_eq!(
+            data(&visitor.get(&format!("/{writer}")).await),
+            json!({ "user": "ada", "n": 1 }),
+            "{writer}"
+        );
         let _ = visitor.get(&format!("/{other}?destroy=1")).await.expect_status(200);
         assert_eq!(site.keys(), [""; 0], "{other}");
     }
