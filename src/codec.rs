@@ -1,26 +1,23 @@
 //! Record data as text: this crate's envelope, and the layouts of the Node libraries.
 
+mod node;
+
 use std::{borrow::Cow, time::Duration};
 
 use axum::body::Bytes;
 use cookie::SameSite;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     clock::Timestamp,
-    cookie::{CookieLife, CookieOptions, MaxAge, Priority},
-    lifetime::{DEFAULT_TTL, Life},
+    cookie::{CookieOptions, MaxAge, Priority},
+    lifetime::Life,
     object::Object,
     store::{BoxError, Layout, Tag},
 };
 
 /// The version that the envelope carries and that this code reads.
 const VERSION: u32 = 1;
-/// The member in which the Node libraries keep a session's cookie settings.
-const COOKIE_MEMBER: &str = "cookie";
-
 /// Whose text the data are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Codec {
@@ -66,9 +63,7 @@ impl Codec {
     pub(crate) fn check(self, own: &CookieOptions) -> Result<(), String> {
         match (self, own.max_age) {
             (Self::Express, MaxAge::Until(_)) => {
-                Err("express keeps how long a session lasts from its last use, and no \
-                                                      fixed end: use `MaxAge::For`"
-                    .into())
+                Err("express keeps how long a session lasts, and no fixed end: use `MaxAge::For`".into())
             }
             _ => Ok(()),
         }
@@ -78,7 +73,7 @@ impl Codec {
     pub(crate) fn decode(self, data: &Bytes, layer: &CookieOptions) -> Result<Content, BoxError> {
         match self {
             Self::Native => decode_native(data, layer),
-            Self::Koa { .. } | Self::Express => decode_node(self, data, layer),
+            Self::Koa { .. } | Self::Express => node::decode(self, data, layer),
         }
     }
 
@@ -91,7 +86,7 @@ impl Codec {
     ) -> Result<Bytes, BoxError> {
         match self {
             Self::Native => encode_native(content, layer),
-            Self::Koa { .. } | Self::Express => encode_node(self, content, layer, life),
+            Self::Koa { .. } | Self::Express => node::encode(self, content, layer, life),
         }
     }
 }
@@ -228,174 +223,8 @@ impl Overrides {
     }
 }
 
-fn decode_node(codec: Codec, data: &Bytes, layer: &CookieOptions) -> Result<Content, BoxError> {
-    let mut object = Object::parse(data.clone()).ok_or("the stored text is no JSON object")?;
-    let stored = object.get(COOKIE_MEMBER).and_then(|text| Object::parse(Bytes::copy_from_slice(text)));
-    object.remove(COOKIE_MEMBER);
-    let own = stored.as_ref().map(|stored| node_options(codec, stored, layer)).filter(|own| own != layer);
-    Ok(Content { created: None, cookie: own.map(Box::new), stored_cookie: stored, object })
-}
-
-/// What the member `cookie` says. What it does not say, or says in a way that makes no sense, is as in the layer.
-fn node_options(codec: Codec, stored: &Object, layer: &CookieOptions) -> CookieOptions {
-    let value = |name: &str| stored.get(name).and_then(|text| serde_json::from_slice::<Value>(text).ok());
-    let text = |name: &str| value(name).and_then(|v| v.as_str().map(str::to_owned));
-    let mut own = layer.clone();
-    if let Some(path) = text("path") {
-        own.path = path.into();
-    }
-    if let Some(domain) = text("domain") {
-        own.domain = Some(domain.into());
-    }
-    let flag = |name: &str, old: bool| value(name).and_then(|v| v.as_bool()).unwrap_or(old);
-    own.http_only = flag("httpOnly", own.http_only);
-    own.secure = flag("secure", own.secure);
-    own.overwrite = flag("overwrite", own.overwrite);
-    own.partitioned = flag("partitioned", own.partitioned);
-    match value("sameSite") {
-        Some(Value::String(word)) => own.same_site = same_site_of(&word),
-        Some(Value::Bool(true)) => own.same_site = Some(SameSite::Strict),
-        Some(Value::Bool(false) | Value::Null) => own.same_site = None,
-        _ => {}
-    }
-    if let Some(word) = text("priority") {
-        own.priority = priority_of(&word);
-    }
-    let age = value(if codec == Codec::Express { "originalMaxAge" } else { "maxAge" });
-    match age {
-        // `cookie.expires = false` is how express used to say "until the browser is closed".
-        Some(Value::Null | Value::Bool(false)) => own.max_age = MaxAge::BrowserSession,
-        Some(Value::Number(ms)) => own.max_age = MaxAge::For(millis_of(&ms)),
-        _ => {}
-    }
-    // Of express only the age counts: its `expires` is when the last save thought it would end.
-    if codec != Codec::Express
-        && let Some(end) = text("expires").as_deref().and_then(moment_of)
-    {
-        own.max_age = MaxAge::Until(end);
-    }
-    own
-}
-
-fn encode_node(
-    codec: Codec,
-    content: &Content,
-    layer: &CookieOptions,
-    life: Life,
-) -> Result<Bytes, BoxError> {
-    if content.object.get(COOKIE_MEMBER).is_some() {
-        return Err("the key `cookie` holds the cookie's settings in the layouts of koa and express: \
-                    use `update_cookie`, or another key"
-            .into());
-    }
-    let options = content.cookie.as_deref().unwrap_or(layer);
-    let known = content.stored_cookie.as_ref().map(|stored| (stored, node_options(codec, stored, layer)));
-    let mut cookie = match known {
-        // Settings that nobody changed go back as they came.
-        Some((stored, before)) if before == *options => stored.clone(),
-        Some((stored, _)) => node_cookie(codec, options, stored.clone()),
-        None => node_cookie(codec, options, node_cookie(codec, layer, Object::default())),
-    };
-    if codec == Codec::Express {
-        let end = match life.cookie {
-            CookieLife::Until(end) => json!(iso_date(end)),
-            CookieLife::BrowserSession | CookieLife::Removal => Value::Null,
-        };
-        put(&mut cookie, "expires", &end);
-    }
-    let mut out = Vec::with_capacity(128 + content.object.size_hint());
-    out.extend_from_slice(b"{\"cookie\":");
-    cookie.write(&mut out);
-    if !content.object.is_empty() {
-        out.push(b',');
-        content.object.write_entries(&mut out);
-    }
-    out.push(b'}');
-    Ok(out.into())
-}
-
-/// The member `cookie` for these settings, its parts in the order in which the library itself writes them.
-fn node_cookie(codec: Codec, options: &CookieOptions, mut cookie: Object) -> Object {
-    let always = |value: Value| Some(value);
-    let age = match options.max_age {
-        MaxAge::For(age) => json!(millis(age)),
-        MaxAge::BrowserSession | MaxAge::Ttl | MaxAge::Until(_) => Value::Null,
-    };
-    let domain = ("domain", options.domain.as_ref().map(|d| json!(d)));
-    let secure = ("secure", options.secure.then_some(json!(true)));
-    let same_site = ("sameSite", options.same_site.map(|s| json!(s.to_string().to_ascii_lowercase())));
-    let partitioned = ("partitioned", options.partitioned.then_some(json!(true)));
-    let priority = ("priority", options.priority.map(|p| json!(priority_word(p))));
-    let http_only = ("httpOnly", always(json!(options.http_only)));
-    let path = ("path", always(json!(options.path)));
-    let parts = match codec {
-        Codec::Native => Vec::new(),
-        Codec::Koa { signed } => {
-            // koa's cookies know `expires` only where there is no `maxAge`.
-            let expires = match options.max_age {
-                MaxAge::Until(end) => always(json!(iso_date(end))),
-                _ => None,
-            };
-            let signed = cookie.get("signed").map_or(json!(signed), raw_value);
-            let (overwrite, signed) = (always(json!(options.overwrite)), always(signed));
-            let (overwrite, signed) = (("overwrite", overwrite), ("signed", signed));
-            let ends = [("maxAge", always(age)), ("expires", expires)];
-            let rest = [domain, secure, same_site, partitioned, priority];
-            let mut parts: Vec<_> =
-                [http_only, path, overwrite, signed].into_iter().chain(ends).chain(rest).collect();
-            // What the application has decided comes before koa's own defaults.
-            parts.sort_by_key(|(name, value)| {
-                matches!(
-                    (*name, value),
-                    ("httpOnly" | "overwrite" | "signed", Some(Value::Bool(true))) | (_, None)
-                ) || (*name == "path" && *value == Some(json!("/")))
-                    || (*name == "maxAge" && *value == Some(json!(millis(DEFAULT_TTL))))
-            });
-            parts
-        }
-        Codec::Express => {
-            let (age, expires) = (("originalMaxAge", always(age)), ("expires", always(Value::Null)));
-            vec![age, partitioned, priority, expires, secure, http_only, domain, path, same_site]
-        }
-    };
-    for (name, value) in parts {
-        match value {
-            Some(value) => put(&mut cookie, name, &value),
-            None => cookie.remove(name),
-        }
-    }
-    cookie
-}
-
-/// JSON text that was read before, as a value.
-fn raw_value(text: &[u8]) -> Value {
-    serde_json::from_slice(text).unwrap_or_default()
-}
-
-fn put(object: &mut Object, key: &str, value: &Value) {
-    object.put(key, value.to_string().as_bytes());
-}
-
 fn millis(age: Duration) -> u64 {
     u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn millis_of(number: &serde_json::Number) -> Duration {
-    let ms = number.as_f64().unwrap_or(0.0).max(0.0);
-    Duration::try_from_secs_f64(ms / 1000.0).unwrap_or(Duration::MAX)
-}
-
-fn iso_date(moment: Timestamp) -> String {
-    let nanos = i128::from(moment.as_millis()) * 1_000_000;
-    let date = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let (hour, minute, second, milli) = date.time().as_hms_milli();
-    format!("{}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z", date.date())
-}
-
-fn moment_of(iso: &str) -> Option<Timestamp> {
-    let date = OffsetDateTime::parse(iso, &Rfc3339).ok()?;
-    let millis = u64::try_from(date.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-    Some(Timestamp::from_millis(millis))
 }
 
 fn same_site_of(word: &str) -> Option<SameSite> {
