@@ -206,6 +206,43 @@ mod tests {
         assert_eq!(rotated.open_detached("koa.sid", "abc", "6TLf_kCKGSBwVJ0mCsQy9BemihY="), None, "padded");
     }
 
+    /// Made by cookie-signature 1.2.2 and `encodeURIComponent`.
+    #[test]
+    fn express_vectors() {
+        let ring = |keys: &[&str]| KeyRing::secrets(Scheme::Express, keys);
+        let long = "k".repeat(65);
+        let table = [
+            (
+                "keyboard cat",
+                "bGX1r5jcQHX4CqO1Heiy_DLvkTpQvx3M",
+                "s%3AbGX1r5jcQHX4CqO1Heiy_DLvkTpQvx3M.6jKVXgdM3HrFuxQ8ql%2F3sGzNBYOVJfLsROAuMs6Kn3A",
+            ),
+            ("clé €", "abc", "s%3Aabc.jQVC6Tm7Y2v%2Fe5u9Phvr5K4FiZDXTq81qd0x7zK%2BSzQ"),
+            (&long, "abc", "s%3Aabc.7TeOXfow3JiBS6CbLmENm2r2YFSSLO75SA2glKPxGy0"),
+            (
+                "newest",
+                "a.b:c/d+e=f",
+                "s%3Aa.b%3Ac%2Fd%2Be%3Df.L%2Feo00rKx3wBsEHJAUqyvmi5%2Fqu4m5Gye6%2BNaYWrMhQ",
+            ),
+        ];
+        for (key, id, cookie) in table {
+            assert_eq!(ring(&[key]).seal(id), cookie);
+        }
+        let rotated = ring(&["newest", "older"]);
+        let open = |text| rotated.open(text);
+        assert_eq!(open("s:abc.1x0ue2f68/eLzRCSyZN/80hdtjcnmBILrDkO1/bLT6E"), Some(("abc", 0)));
+        assert_eq!(open("s:abc.LV3teNbJjvYyl1GZ1KyfSu5TdJDXVH4jIHR3iWO6gXY"), Some(("abc", 1)));
+        for forged in [
+            "abc",
+            "s:abc",
+            "s:abc.",
+            "abc.1x0ue2f68/eLzRCSyZN/80hdtjcnmBILrDkO1/bLT6E",
+            "s:abc.1x0ue2f68/eLzRCSyZN/80hdtjcnmBILrDkO1/bLT6E=",
+        ] {
+            assert_eq!(open(forged), None, "{forged}");
+        }
+    }
+
     #[test]
     fn the_cookie_crate_reads_what_is_sealed_and_the_reverse() {
         let key = Key::generate();

@@ -147,6 +147,7 @@
 //! | `sqlite-store` | | sessions in a file |
 //! | `redis-store` | | Redis and Valkey; `redis-rustls` for TLS |
 //! | `postgres-store`, `mysql-store` | | over the application's sqlx pool |
+//! | `tower-sessions-store` | | stores written for tower-sessions 0.15, as stores and for taking their sessions over; `tower-sessions-014-store` for 0.14 |
 //! | `testing` | | helpers for the tests of an application |
 //! | `store-contract` | | the conformance suite, for whoever writes a store |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -223,3 +224,13 @@ pub use ::redis;
 #[cfg(all(doctest, feature = "memory-store"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(all(
+    doctest,
+    feature = "memory-store",
+    feature = "redis-store",
+    feature = "postgres-store",
+    feature = "tower-sessions-store"
+))]
+#[doc = include_str!("../docs/migrating.md")]
+struct Migrating;

@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use axum_generic_session::{CookieOptions, MaxAge, SameSite, SessionLayer};
+use axum_generic_session::{
+    Clock, CookieOptions, Map, MaxAge, RedisStore, SameSite, SessionId, SessionLayer, Store, StoreKey,
+    SystemClock,
+    store::{Layout, Legacy, Predecessor, StoreError},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -270,5 +274,47 @@ async fn koa_session_ts_is_the_same_with_another_prefix() {
         );
         let _ = visitor.get(&format!("/{other}?destroy=1")).await.expect_status(200);
         assert_eq!(site.keys(), [""; 0], "{other}");
+    }
+}
+
+/// The records of koa, for a site that has left it: as in the migration guide.
+struct Koa(RedisStore);
+
+impl Koa {
+    fn key(id: &SessionId) -> StoreKey {
+        StoreKey::plain("koa:sess:", id).with_layout(Layout::Plain)
+    }
+}
+
+impl Predecessor for Koa {
+    async fn find(&self, id: &SessionId) -> Result<Option<Legacy>, StoreError> {
+        let Some(record) = self.0.get(&Self::key(id)).await? else { return Ok(None) };
+        let mut data: Map = serde_json::from_slice(&record.data).map_err(StoreError::corrupt)?;
+        data.remove("cookie");
+        let end = record.expires_at.min(SystemClock.now().saturating_add(Duration::from_secs(86_400)));
+        Legacy::new(&data, end).map(Some)
+    }
+
+    async fn remove(&self, id: &SessionId) -> Result<(), StoreError> {
+        self.0.destroy(&Self::key(id)).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_koa_is_gone_its_visitors_stay() {
+    for maker in ["koa", "axum"] {
+        let (site, _koa, front) = pair(json!({ "keys": KEYS })).await;
+        let mut visitor = front.visitor();
+        let _ = visitor.get(&set(maker, &json!({ "user": "ada" }))).await.expect_status(200);
+        let layer = SessionLayer::new(site.store.clone()).name("koa.sid").take_over(Koa(site.store.clone()));
+        let mut visitor = Front::default().axum(layer).take_over(&visitor);
+        for _ in 0..2 {
+            assert_eq!(data(&visitor.get("/axum").await), json!({ "user": "ada" }), "{maker}");
+        }
+        assert!(site.lives("axum:sess:", DAY, Instant::now() - Duration::from_secs(60)));
+        assert_eq!(site.keys().len(), 1, "{maker}");
+        let mut copy = visitor.clone();
+        let _ = visitor.get("/axum?destroy=1").await.expect_status(200);
+        assert_eq!(data(&copy.get("/axum").await), json!({}), "{maker}");
     }
 }
