@@ -12,7 +12,7 @@ use axum_generic_session::{
     testing::{Answer, Client, ManualClock, ProbeStore},
 };
 use serde_json::{Value, json};
-use site::{COOKIE, Site, in_another_tab, object};
+use site::{COOKIE, PATIENCE, Site, in_another_tab, object};
 
 /// A store like those of many session libraries: it writes what it is given.
 #[derive(Clone)]
@@ -61,7 +61,8 @@ impl<S: Store> Scene<S> {
 
     async fn with(store: S, settings: fn(SessionLayer) -> SessionLayer) -> Self {
         let store = ProbeStore::new(store);
-        let [node, other] = [(), ()].map(|()| pages().under(settings(SessionLayer::new(store.clone()))));
+        let [node, other] = [(), ()]
+            .map(|()| pages().under(settings(SessionLayer::new(store.clone()).operation_timeout(PATIENCE))));
         let mut visitor = Client::new(node);
         let _ = visitor.get("/set/user/alice").await.expect_status(200);
         let id = visitor.cookie(COOKIE).unwrap().to_owned();

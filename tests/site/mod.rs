@@ -30,6 +30,9 @@ pub type Probe = ProbeStore<MemoryStore>;
 /// The cookie's name, unless a test chooses another.
 pub const COOKIE: &str = "axum.sid";
 
+/// How long a call may be held by a gate: longer than the slowest machine needs for what is done meanwhile.
+pub const PATIENCE: Duration = Duration::from_secs(3600);
+
 pub struct Site {
     pub store: Probe,
     pub clock: ManualClock,
@@ -47,7 +50,8 @@ impl Site {
     pub fn with(settings: impl FnOnce(SessionLayer) -> SessionLayer) -> Self {
         let clock = ManualClock::new();
         let store = ProbeStore::new(MemoryStore::new().clock(clock.clone()));
-        let layer = settings(SessionLayer::new(store.clone()).clock(clock.clone()));
+        let layer = SessionLayer::new(store.clone()).clock(clock.clone()).operation_timeout(PATIENCE);
+        let layer = settings(layer);
         Self { store, clock, layer, pages: pages() }
     }
 
