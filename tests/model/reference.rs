@@ -205,8 +205,8 @@ impl Model {
             return Some(self.create(merged));
         }
         if *version != self.sessions[session].version && merged == theirs {
-            // Another request has written the same.
-            return Some(Cookie::Nothing);
+            // Another request has written the same; this one's visitor is told so, too.
+            return Some(Cookie::Of(session));
         }
         let stored = &mut self.sessions[session];
         (stored.data, stored.version, stored.expires) = (merged, stored.version + 1, self.now + LIFE);
