@@ -1,0 +1,98 @@
+//! What a request may cost in allocations above the same handler without sessions. Counts do not depend on how busy
+//! the machine is, so a regression fails here and not in somebody's profile.
+#![cfg(all(feature = "memory-store", feature = "testing"))]
+
+use std::convert::Infallible;
+
+use allocation_counter::measure;
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, header::COOKIE},
+    routing::get,
+};
+use axum_generic_session::{Error, Key, MemoryStore, Session, SessionLayer, testing::Client};
+use tower::ServiceExt;
+
+/// About as much text as a session of `size` bytes has, in entries of 80 bytes.
+async fn fill(session: Session, size: usize) -> Result<(), Error> {
+    session.insert("count", 1).await?;
+    for i in 0..size / 80 {
+        session.insert(&format!("key{i:02}"), "x".repeat(68)).await?;
+    }
+    Ok(())
+}
+
+fn routes() -> Router {
+    Router::new()
+        .route("/plain", get(async || "ok"))
+        .route("/untouched", get(async |_: Session| "ok"))
+        .route("/read", get(async |s: Session| s.value::<u64>("count").await.map(|_| "ok")))
+        .route("/same", get(async |s: Session| s.insert("count", 1).await.map(|()| "ok")))
+        .route("/change", get(async |s: Session| s.insert("count", 2).await.map(|()| "ok")))
+        .route("/fill/200", get(async |s: Session| fill(s, 200).await))
+        .route("/fill/4000", get(async |s: Session| fill(s, 4000).await))
+}
+
+/// Allocations of one request, the building of the request left out.
+fn allocations(app: &Router, path: &str, cookie: Option<&str>) -> u64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let once = || {
+        let mut request = Request::get(path);
+        if let Some(cookie) = cookie {
+            request = request.header(COOKIE, cookie);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let app = app.clone();
+        let mut counted = 0;
+        let info = measure(|| {
+            let response: Result<_, Infallible> = runtime.block_on(app.oneshot(request));
+            counted = response.unwrap().status().as_u16().into();
+        });
+        assert_eq!(counted, 200_u64, "{path}");
+        info.count_total
+    };
+    // The first request pays for what is made once: thread locals, the random generator.
+    once();
+    once()
+}
+
+fn above_plain(layer: &SessionLayer, path: &str, cookie: Option<&str>) -> u64 {
+    let plain = allocations(&routes(), "/plain", cookie);
+    allocations(&routes().layer(layer.clone()), path, cookie) - plain
+}
+
+fn cookie_of(layer: &SessionLayer, path: &str) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let mut visitor = Client::new(routes().layer(layer.clone()));
+    let _ = runtime.block_on(visitor.get(path)).expect_status(200);
+    visitor.cookie_header("/").unwrap()
+}
+
+#[test]
+fn a_request_costs_no_more_than_its_budget() {
+    let unsigned = SessionLayer::new(MemoryStore::new()).defer(true);
+    let signed = SessionLayer::new(MemoryStore::new()).defer(true).keys([&Key::from(&[7; 64])]);
+    let (small, large) = (cookie_of(&unsigned, "/fill/200"), cookie_of(&unsigned, "/fill/4000"));
+    let by_key = cookie_of(&signed, "/fill/200");
+    // What axum itself takes for any layer is part of each figure.
+    let table = [
+        ("untouched, no cookie", &unsigned, "/plain", None, 7),
+        ("untouched, cookie", &unsigned, "/plain", Some(&small), 7),
+        ("untouched, signed cookie", &signed, "/plain", Some(&by_key), 7),
+        ("extracted, not asked", &unsigned, "/untouched", Some(&small), 8),
+        ("read, 200 B", &unsigned, "/read", Some(&small), 10),
+        ("read, 4 KB", &unsigned, "/read", Some(&large), 14),
+        ("read, signed", &signed, "/read", Some(&by_key), 11),
+        ("the same value written, 200 B", &unsigned, "/same", Some(&small), 11),
+    ];
+    let mut over = Vec::new();
+    for (what, layer, path, cookie, budget) in table {
+        let taken = above_plain(layer, path, cookie.map(String::as_str));
+        println!("{what}: {taken} of {budget}");
+        if taken > budget {
+            over.push(format!("{what}: {taken} allocations, the budget is {budget}"));
+        }
+    }
+    assert!(over.is_empty(), "{over:#?}");
+}
