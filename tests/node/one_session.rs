@@ -3,7 +3,8 @@
 
 use std::time::Instant;
 
-use axum_generic_session::{SessionLayer, testing::Client};
+use axum::{Router, routing::get};
+use axum_generic_session::{Error, Map, Session, SessionLayer, testing::Client};
 use serde_json::json;
 
 use crate::{
@@ -162,4 +163,33 @@ async fn visitors_with_koas_own_cookie_move_in() {
         }
     }
     assert_eq!(site.keys(), [""; 0]);
+}
+
+/// The sessions of express, where axum carries both as they are.
+enum Shop {}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn or_axum_carries_the_sessions_of_both() {
+    async fn both(koa: Session, express: Session<Map, Shop>) -> Result<String, Error> {
+        Ok(format!("{:?} {:?}", koa.get().await?.get("user"), express.get().await?.get("cart")))
+    }
+    async fn logout(koa: Session, express: Session<Map, Shop>) -> Result<(), Error> {
+        koa.destroy()?;
+        express.destroy()
+    }
+    let site = Site::start().await;
+    let koa = site.koa(json!({ "keys": ["key"] })).await;
+    let express = site.express(json!({ "keys": ["key"] })).await;
+    let app = Router::new()
+        .route("/both", get(both))
+        .route("/logout", get(logout))
+        .layer(SessionLayer::koa(site.store.clone(), &["key"]))
+        .layer(SessionLayer::express(site.store.clone(), &["key"]).kind::<Shop>());
+    let mut visitor = Front::default().koa(&koa).express(&express).routes(app).visitor();
+    let _ = visitor.get(&set("koa", &json!({ "user": "ada" }))).await.expect_status(200);
+    let _ = visitor.get(&set("express", &json!({ "cart": 1 }))).await.expect_status(200);
+    assert_eq!(visitor.get("/both").await.text(), r#"Some(String("ada")) Some(Number(1))"#);
+    let _ = visitor.get("/logout").await.expect_status(200);
+    assert_eq!(site.keys(), [""; 0]);
+    assert_eq!(visitor.cookie_header("/"), None);
 }

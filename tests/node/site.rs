@@ -119,6 +119,11 @@ impl Front {
         self.with(|router| router.merge(app))
     }
 
+    /// More of axum.
+    pub fn routes(self, app: Router) -> Self {
+        self.with(|router| router.merge(app))
+    }
+
     fn with(self, change: impl FnOnce(Router) -> Router) -> Self {
         Self { router: change(self.router), gates: self.gates }
     }
