@@ -128,7 +128,9 @@ impl<'a> Scanner<'a> {
         let mut open = Nesting::default();
         loop {
             match self.peek()? {
-                b'"' => drop(self.string()?),
+                b'"' => {
+                    self.string()?;
+                }
                 b'{' => {
                     self.at += 1;
                     self.space();
@@ -184,7 +186,7 @@ struct Nesting {
 
 impl Nesting {
     fn push(&mut self, object: bool) {
-        if self.depth > 0 && self.depth % 64 == 0 {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.outer.push(self.innermost);
         }
         self.innermost = self.innermost << 1 | u64::from(object);
@@ -194,7 +196,7 @@ impl Nesting {
     fn pop(&mut self) {
         self.innermost >>= 1;
         self.depth -= 1;
-        if self.depth > 0 && self.depth % 64 == 0 {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.innermost = self.outer.pop().unwrap_or_default();
         }
     }
