@@ -105,6 +105,7 @@ async fn commit(state: Arc<State>) -> Result<Saved, Error> {
     if !state.is_loaded() {
         match state.intent().ending {
             Ending::None | Ending::Renewed => return Ok(Saved::Unchanged),
+            _ if state.flags.prevent_save.load(Relaxed) => return Ok(Saved::Unchanged),
             // Loaded, since the cookie that it takes away may have settings of its own; but a logout does not fail
             // because what it ends cannot be read.
             Ending::Destroyed => drop(state.load().await),

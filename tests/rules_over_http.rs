@@ -52,7 +52,6 @@ use Cookie::{New, None as NoCookie, Removal, Same};
 const NO: Calls = Calls { get: 0, set: 0, touch: 0, destroy: 0, rotate: 0 };
 const READ: Calls = Calls { get: 1, ..NO };
 const SET: Calls = Calls { set: 1, ..NO };
-const DESTROY: Calls = Calls { destroy: 1, ..NO };
 const READ_SET: Calls = Calls { get: 1, set: 1, ..NO };
 const READ_TOUCH: Calls = Calls { get: 1, touch: 1, ..NO };
 const READ_DESTROY: Calls = Calls { get: 1, destroy: 1, ..NO };
@@ -163,10 +162,10 @@ async fn a_known_visitor() {
     let deferred = [
         ("nothing", NO, NoCookie),
         ("force", NO, NoCookie),
-        // A logout need not see what it ends.
-        ("destroy", DESTROY, Removal),
-        ("destroy+force", DESTROY, Removal),
-        ("regenerate+destroy", DESTROY, Removal),
+        // A logout looks at what it ends, for the settings of the cookie that it takes away.
+        ("destroy", READ_DESTROY, Removal),
+        ("destroy+force", READ_DESTROY, Removal),
+        ("regenerate+destroy", READ_DESTROY, Removal),
         ("destroy+prevent", NO, NoCookie),
         ("prevent", NO, NoCookie),
         ("read+renew+prevent", READ, NoCookie),
