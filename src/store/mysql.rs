@@ -325,6 +325,8 @@ impl Engine for MySqlStore {
     }
 }
 
+// An error about another type should not depend on the features that are on.
+#[diagnostic::do_not_recommend]
 impl Store for MySqlStore {
     async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
         pool::get(self, key).await

@@ -282,6 +282,8 @@ impl Engine for PostgresStore {
     }
 }
 
+// An error about another type should not depend on the features that are on.
+#[diagnostic::do_not_recommend]
 impl Store for PostgresStore {
     async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
         pool::get(self, key).await

@@ -53,6 +53,8 @@ macro_rules! adapter {
         }
 
         #[cfg(feature = $feature)]
+        // An error about another type should not depend on the features that are on.
+        #[diagnostic::do_not_recommend]
         impl<S: $core::SessionStore> ThreeMethods for $name<S> {
             async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
                 let id = $core::session::Id(number(key));

@@ -184,6 +184,8 @@ impl RedisStore {
     }
 }
 
+// An error about another type should not depend on the features that are on.
+#[diagnostic::do_not_recommend]
 impl Store for RedisStore {
     async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
         scripts::found(self.run(key, &scripts::get(key), self.limit()).await?)

@@ -271,6 +271,8 @@ impl SqliteStore {
     }
 }
 
+// An error about another type should not depend on the features that are on.
+#[diagnostic::do_not_recommend]
 impl Store for SqliteStore {
     async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
         self.read(key.digest()).await
