@@ -8,13 +8,16 @@ use std::{
 
 use tokio::{sync::watch, time::timeout};
 
+/// Who waits at a barrier: its place in the order, and what holds it.
+type Waiting = (u64, Arc<Gate>);
+
 /// Longer than any scenario waits: a place that nobody comes to is told to the player instead of blocking it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The gates by name, and how many requests have come in.
 pub(crate) struct Gates {
     named: Mutex<HashMap<String, Arc<Gate>>>,
-    barriers: Mutex<HashMap<String, Vec<(u64, Arc<Gate>)>>>,
+    barriers: Mutex<HashMap<String, Vec<Waiting>>>,
     entered: watch::Sender<u64>,
 }
 

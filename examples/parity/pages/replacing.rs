@@ -110,8 +110,8 @@ async fn regenerating(path: &str, v: &Visit) -> Answer {
             session.regenerate()?;
             put_data().await?;
             let mut answer = json!({ "hasSession": true, "sid": v.id().await? });
-            if let Some(foo) = session.value::<Value>("foo").await? {
-                answer["foo"] = foo;
+            if let Some(left) = session.value::<Value>("foo").await? {
+                answer["foo"] = left;
             }
             Reply::Json(answer)
         }
