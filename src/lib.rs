@@ -154,7 +154,14 @@
 // Tests and examples may print, unwrap and share modules; the library may not.
 #![cfg_attr(
     not(test),
-    warn(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)
+    warn(
+        clippy::future_not_send,
+        clippy::print_stdout,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        unreachable_pub
+    )
 )]
 
 // In the order of a request's way: a module uses only those above it.

@@ -63,7 +63,7 @@ impl System {
         let browser = Client::new(visited);
         Self {
             flights: [const { None }; SLOTS],
-            browsers: [const { () }; BROWSERS].map(|()| browser.clone()),
+            browsers: [const {}; BROWSERS].map(|()| browser.clone()),
             ids: Vec::new(),
             clock,
             looking,

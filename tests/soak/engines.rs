@@ -88,7 +88,7 @@ async fn trouble(proxy: &Proxy, number: usize) {
 
 /// How often, of three faults, it is the server itself.
 fn is_a_crash(number: usize) -> bool {
-    number % 3 == 0
+    number.is_multiple_of(3)
 }
 
 pub struct OverRedis(Redis, Proxy);
@@ -229,7 +229,7 @@ impl Engine for OverSqlite {
 
     /// Another program holds the file, or a node is replaced under way. (kill -9: tests/sqlite/crash.rs)
     async fn fault(&mut self, number: usize, nodes: &Nodes) {
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             let other = rusqlite::Connection::open(self.file()).expect("the file");
             other.busy_timeout(Duration::from_secs(10)).expect("a setting");
             other.execute_batch("BEGIN EXCLUSIVE").expect("the lock");
