@@ -10,7 +10,7 @@ use std::{
 };
 
 use sqlx::{
-    Error, MySql, MySqlPool, QueryBuilder,
+    Error, Executor, MySql, MySqlPool, QueryBuilder,
     error::DatabaseError,
     mysql::{MySqlArguments, MySqlDatabaseError},
     pool::PoolConnection,
@@ -45,6 +45,9 @@ const TOUCH: &str =
 const DESTROY: &str = "DELETE FROM {table} WHERE id = ?";
 
 const CLEAR: &str = "DELETE FROM {table} WHERE id = ? AND expires_at <= {now}";
+
+/// The next statement alone: it sees each row once, as committed, whatever the session is set to.
+const EACH_ROW_ONCE: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
 const OF: &str =
     "SELECT tag, expires_at, principal, data, id FROM {table} WHERE principal = ? AND expires_at > {now}";
@@ -345,6 +348,7 @@ impl Engine for MySqlStore {
 
     async fn of(&self, owner: &[u8]) -> Result<Vec<OwnedRow>, Failure> {
         let mut connection = self.connection().await?;
+        connection.execute(EACH_ROW_ONCE).await.map_err(failure)?;
         sqlx::query_as(self.sql.of).bind(owner).fetch_all(&mut *connection).await.map_err(failure)
     }
 
@@ -354,6 +358,7 @@ impl Engine for MySqlStore {
         let (only, kept) = (only.map(Vec::from), kept.map(Vec::from));
         let mut ended = 0;
         loop {
+            connection.execute(EACH_ROW_ONCE).await.map_err(failure)?;
             let ids: Vec<(Vec<u8>,)> = sqlx::query_as(self.sql.ids_of)
                 .bind(owner)
                 .bind(only.as_deref())
