@@ -163,6 +163,7 @@ proptest! {
         let own = own.filter(|own| *own != layer);
         let created = Timestamp::from_millis(created.into());
         let content = Content {
+            since: None,
             created: Some(created),
             cookie: own.clone().map(Box::new),
             stored_cookie: None,
