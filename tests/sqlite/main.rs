@@ -48,7 +48,9 @@ async fn keeps_the_contract_with_one_handle_and_without_fsync() {
 async fn finds_sessions_by_their_principal() {
     let (_folder, path) = place();
     let clock = ManualClock::new();
-    Contract::new(|| async { SqliteStore::builder(&path).clock(clock.clone()).open().unwrap() })
+    // Four that write to one file without a pause: each waits for its turn.
+    let builder = SqliteStore::builder(&path).clock(clock.clone()).busy_timeout(kit::LIMIT);
+    Contract::new(|| async { builder.clone().open().unwrap() })
         .clock(clock.clone())
         .rounds(20)
         .run_by_principal()
