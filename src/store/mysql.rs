@@ -91,8 +91,10 @@ const AROUND: usize = 256;
 /// ```
 ///
 /// The pool's `acquire_timeout` (30 seconds unless set) is how long a call waits for a connection where the
-/// layer's time limit does not end it first. `test_before_acquire(false)` saves a round trip per call: the
-/// store itself tries a second connection when the first turns out to be broken.
+/// layer's time limit does not end it first. A connection that is free is taken as it is, without the pool's
+/// test and its `before_acquire`, and goes on to the next call that waits, up to 32 times: a call is one round
+/// trip, where the pool would make it three. When one turns out to be broken, the call is tried again, and the
+/// pool tests the others.
 ///
 /// For TLS, the application's own dependency on `sqlx` names one of its `tls-` features.
 ///

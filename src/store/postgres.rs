@@ -91,7 +91,8 @@ const MAX_DATA: usize = (1 << 30) - (1 << 20);
 /// Sessions in PostgreSQL (12 or later), over the application's own pool.
 ///
 /// Every call is one statement in a transaction of its own, with conditions that hold at every isolation
-/// level. The server's clock, in UTC, decides what has expired.
+/// level; only a refused write needs a second one, to see what was in its way. The server's clock, in UTC,
+/// decides what has expired.
 ///
 /// ```no_run
 /// use axum_generic_session::store::PostgresStore;
@@ -107,8 +108,10 @@ const MAX_DATA: usize = (1 << 30) - (1 << 20);
 /// ```
 ///
 /// The pool's `acquire_timeout` (30 seconds unless set) is how long a call waits for a connection where the
-/// layer's time limit does not end it first. `test_before_acquire(false)` saves a round trip per call: the
-/// store itself tries a second connection when the first turns out to be broken.
+/// layer's time limit does not end it first. A connection that is free is taken as it is, without the pool's
+/// test and its `before_acquire`, and goes on to the next call that waits, up to 32 times: a call is one round
+/// trip, where the pool would make it three. When one turns out to be broken, the call is tried again, and the
+/// pool tests the others.
 ///
 /// For TLS, the application's own dependency on `sqlx` names one of its `tls-` features.
 ///
