@@ -31,7 +31,8 @@ async fn a_session_that_is_being_moved_does_not_escape() {
             let mut other = other(&server).await;
             sqlx::raw_sql("BEGIN").execute(&mut other).await.unwrap();
             let rotate = "UPDATE moved SET id = ?, tag = tag + 1 WHERE id = ?";
-            let moved = sqlx::query(rotate).bind(&new[..]).bind(&key.digest()[..]);
+            let old = key.digest();
+            let moved = sqlx::query(rotate).bind(&new[..]).bind(&old[..]);
             assert_eq!(moved.execute(&mut other).await.unwrap().rows_affected(), 1);
             let end = tokio::spawn({
                 let store = store.clone();

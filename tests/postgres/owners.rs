@@ -26,8 +26,8 @@ async fn a_session_that_is_being_moved_does_not_escape() {
             sqlx::raw_sql("BEGIN").execute(&mut other).await.unwrap();
             let rotate: &'static str =
                 format!("UPDATE {schema}.axum_sessions SET id = $1, tag = tag + 1 WHERE id = $2").leak();
-            let new = fresh();
-            let moved = sqlx::query(rotate).bind(&new.digest()[..]).bind(&key.digest()[..]);
+            let [old, new] = [key.digest(), fresh().digest()];
+            let moved = sqlx::query(rotate).bind(&new[..]).bind(&old[..]);
             assert_eq!(moved.execute(&mut other).await.unwrap().rows_affected(), 1);
             let end = tokio::spawn({
                 let store = store.clone();
