@@ -94,3 +94,25 @@ fn every_place_in_the_guide_that_a_chapter_names_exists() {
     }
     assert_eq!(chapters, guide.matches("pub mod ").count());
 }
+
+#[test]
+fn every_file_that_a_text_links_to_exists_and_the_readme_hides_no_line() {
+    let mut texts: Vec<_> =
+        ["README.md", "DESIGN.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|n| root().join(n)).into();
+    let docs = fs::read_dir(root().join("docs"))
+        .expect("the documents")
+        .map(|entry| entry.expect("an entry").path());
+    texts.extend(docs.filter(|path| path.extension().is_some_and(|end| end == "md")));
+    for path in texts {
+        let text = fs::read_to_string(&path).expect("text");
+        for target in between(&text, "](", &[')', '#']).filter(|t| !t.is_empty() && !t.contains("://")) {
+            let file = path.parent().expect("a folder").join(target);
+            assert!(file.exists(), "{} links to {target}", path.display());
+        }
+    }
+    // Registry pages and code hosts show what rustdoc hides.
+    let readme = fs::read_to_string(root().join("README.md")).expect("the readme");
+    for code in readme.split("```").skip(1).step_by(2).filter(|code| code.starts_with("rust")) {
+        assert!(!code.lines().any(|line| line == "#" || line.starts_with("# ")), "a hidden line in:\n{code}");
+    }
+}
