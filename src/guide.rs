@@ -1,5 +1,4 @@
-//! How to use this crate, chapter by chapter. Every example is compiled with each test run; those that need no server
-//! are run as well.
+//! How to use this crate, chapter by chapter. Every example is compiled with each test run.
 //!
 //! | chapter | |
 //! |---|---|
