@@ -2,6 +2,9 @@
 //!
 //! Nothing here writes to the store. Locks are the standard library's, since none is held across an await.
 
+mod data;
+mod load;
+
 use std::{
     fmt,
     sync::{
@@ -13,19 +16,15 @@ use std::{
 use axum::http::{Extensions, HeaderMap, Request, request::Parts};
 use tokio::sync::OnceCell;
 
+pub(crate) use self::data::{Data, Edits, Origin, Owed};
 use crate::{
     clock::Timestamp,
-    codec::Content,
     config::Config,
-    cookie::{CookieLife, CookieOptions},
-    error::{Error, Kind, Operation},
-    hooks::{Candidate, Failure, Snapshot, Verdict},
-    id::{SessionId, StoreKey},
+    cookie::CookieLife,
+    error::{Error, Kind},
+    id::SessionId,
     lifetime::Life,
-    object::{Object, merge},
     rules::{Action, Ending, Facts, decide},
-    store::{StoreError, StoreErrorKind, Tag},
-    takeover::take_over,
     transport::{Captured, Presented},
 };
 
@@ -89,126 +88,6 @@ pub(crate) struct Intent {
     pub(crate) ending: Ending,
     /// Counts the endings, so that data of before one are dropped when they are next looked at.
     epoch: u32,
-}
-
-/// Where in the store the session is.
-#[derive(Clone, Debug)]
-pub(crate) struct Origin {
-    pub(crate) id: SessionId,
-    pub(crate) key: StoreKey,
-    pub(crate) tag: Tag,
-    pub(crate) expires_at: Timestamp,
-    /// Signed by a key that no longer signs.
-    pub(crate) stale: bool,
-}
-
-/// What the client is owed once the response leaves.
-#[derive(Clone)]
-pub(crate) enum Owed {
-    Cookie { id: SessionId, options: Option<Box<CookieOptions>>, life: CookieLife },
-    Removal { options: Option<Box<CookieOptions>> },
-}
-
-/// What has been changed and is not stored.
-#[derive(Clone, Default)]
-pub(crate) struct Edits {
-    pub(crate) object: Option<Object>,
-    pub(crate) cookie: Option<Option<Box<CookieOptions>>>,
-    pub(crate) principal: Option<Option<Box<str>>>,
-    /// The whole session was replaced: on a conflict it is not merged.
-    pub(crate) replaced: bool,
-}
-
-#[derive(Default)]
-pub(crate) struct Data {
-    pub(crate) origin: Option<Origin>,
-    /// As stored.
-    pub(crate) base: Content,
-    pub(crate) base_principal: Option<Box<str>>,
-    pub(crate) edits: Edits,
-    /// Counts the edits, so that a commit sees those that came while it waited for the store.
-    pub(crate) edition: u64,
-    /// The edition that last replaced the whole session.
-    pub(crate) replaced_in: u64,
-    /// The request brought an id of no session.
-    pub(crate) unknown: bool,
-    /// Drawn for a session that is not stored yet.
-    pub(crate) new_id: Option<SessionId>,
-    pub(crate) owed: Option<Owed>,
-    /// Which way of the transport the id came.
-    pub(crate) way: usize,
-    epoch: u32,
-}
-
-impl Data {
-    pub(crate) fn object(&self) -> &Object {
-        self.edits.object.as_ref().unwrap_or(&self.base.object)
-    }
-
-    pub(crate) fn object_mut(&mut self) -> &mut Object {
-        self.edition += 1;
-        self.edits.object.get_or_insert_with(|| self.base.object.clone())
-    }
-
-    pub(crate) fn cookie(&self) -> Option<&CookieOptions> {
-        self.edits.cookie.as_ref().unwrap_or(&self.base.cookie).as_deref()
-    }
-
-    pub(crate) fn principal(&self) -> Option<&str> {
-        self.edits.principal.as_ref().unwrap_or(&self.base_principal).as_deref()
-    }
-
-    /// Whether anything is not as it is stored; by value, so that what was undone is no change.
-    pub(crate) fn is_changed(&self) -> bool {
-        let Edits { object, cookie, principal, .. } = &self.edits;
-        object.as_ref().is_some_and(|object| !self.base.object.same(object))
-            || cookie.as_ref().is_some_and(|cookie| *cookie != self.base.cookie)
-            || principal.as_ref().is_some_and(|principal| *principal != self.base_principal)
-    }
-
-    /// Whether nobody has put anything into it. Settings of the visitor's own are something: they must be there when
-    /// the data come.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.object().is_empty() && self.principal().is_none() && self.cookie().is_none()
-    }
-
-    pub(crate) fn set_cookie(&mut self, own: Option<Box<CookieOptions>>) {
-        self.edits.cookie = Some(own);
-        self.edition += 1;
-    }
-
-    pub(crate) fn set_principal(&mut self, principal: Option<Box<str>>) {
-        self.edits.principal = Some(principal);
-        self.edition += 1;
-    }
-
-    /// Puts another object in the session's place.
-    pub(crate) fn replace(&mut self, object: Object) {
-        self.edits.object = Some(object);
-        self.edits.replaced = true;
-        self.edition += 1;
-        self.replaced_in = self.edition;
-    }
-
-    /// Goes back to an earlier object, and keeps what has been changed since `seen`.
-    pub(crate) fn undo(&mut self, seen: &Object, before: &Object) {
-        self.edits.object = Some(merge(seen, self.object(), before).object);
-        self.edition += 1;
-    }
-
-    /// Forgets everything but where the old session is.
-    fn start_anew(&mut self, epoch: u32) {
-        self.edits = Edits {
-            object: Some(Object::default()),
-            cookie: Some(None),
-            principal: Some(None),
-            replaced: true,
-        };
-        self.new_id = None;
-        self.edition += 1;
-        self.replaced_in = self.edition;
-        self.epoch = epoch;
-    }
 }
 
 impl State {
@@ -318,17 +197,6 @@ impl State {
         }
     }
 
-    /// Loads the session, once, however many ask and whenever.
-    pub(crate) async fn load(&self) -> Result<(), Error> {
-        self.flags.used.store(true, Relaxed);
-        self.load_quietly().await
-    }
-
-    /// The same for the layer itself, which is no use of the session.
-    pub(crate) async fn load_quietly(&self) -> Result<(), Error> {
-        self.loaded.get_or_try_init(|| self.fetch()).await.copied()
-    }
-
     /// There is nothing to load: a session made for a test or outside of a request.
     #[cfg(feature = "testing")]
     pub(crate) fn loaded_as(&self, fill: impl FnOnce(&mut Data)) {
@@ -343,122 +211,6 @@ impl State {
         match &brought.forced {
             Some(id) => Some(Presented { id: id.clone(), stale: false, way: 0 }),
             None => self.config.carrier.read(&brought.captured),
-        }
-    }
-
-    async fn fetch(&self) -> Result<(), Error> {
-        let config = &*self.config;
-        let Some(Presented { id, stale, way }) = self.presented() else {
-            // Nobody to look up. But while the store is away nobody can be given a session either.
-            let waited = config.engine.wait_for_connection(config.limits).await;
-            return self
-                .or_degraded(Operation::Get, waited.map_err(|e| Error::store(Operation::Get, e)))
-                .await;
-        };
-        let key = config.key(&id);
-        let found = match config.engine.get(config.limits, &key).await {
-            Ok(Some(record)) => Ok(Some(record)),
-            Ok(None) => take_over(&self.config, &id, &key).await,
-            Err(error) => Err(error),
-        };
-        let record = match found {
-            Ok(Some(record)) => record,
-            Ok(None) => {
-                tracing::debug!(session = %key.handle(), "no such session: the visitor is new");
-                let mut data = self.data();
-                data.way = way;
-                data.unknown = true;
-                return Ok(());
-            }
-            Err(error) => return self.unreadable(key, id, way, error).await,
-        };
-        let content = match config.codec.decode(&record.data, &config.cookie) {
-            Ok(content) => content,
-            Err(why) => return self.unreadable(key, id, way, StoreError::corrupt(why)).await,
-        };
-        let valid = self.is_valid(&content).await?;
-        {
-            let mut data = self.data();
-            data.way = way;
-            data.origin = Some(Origin { id, key, tag: record.tag, expires_at: record.expires_at, stale });
-            data.base_principal = record.principal;
-            data.base = content;
-        }
-        if !valid {
-            self.refuse();
-        }
-        Ok(())
-    }
-
-    /// The store failed, or what it holds is no session.
-    async fn unreadable(
-        &self,
-        key: StoreKey,
-        id: SessionId,
-        way: usize,
-        why: StoreError,
-    ) -> Result<(), Error> {
-        if why.kind() == StoreErrorKind::Corrupt && self.config.discard_corrupt {
-            tracing::error!(session = %key.handle(), error = %why, "a stored session is discarded");
-            let mut data = self.data();
-            data.way = way;
-            data.origin =
-                Some(Origin { id, key, tag: Tag::random(), expires_at: Timestamp::EPOCH, stale: false });
-            drop(data);
-            self.refuse();
-            return Ok(());
-        }
-        self.or_degraded(Operation::Get, Err(Error::store(Operation::Get, why))).await
-    }
-
-    /// What was loaded is not to be used: it stays in the store only until the end of this request.
-    fn refuse(&self) {
-        let mut intent = self.lock_intent();
-        intent.epoch += 1;
-        if intent.ending == Ending::None {
-            intent.ending = Ending::Destroyed;
-        }
-    }
-
-    async fn is_valid(&self, content: &Content) -> Result<bool, Error> {
-        let config = &*self.config;
-        let over = config.lifetime.max_lifetime.zip(content.created);
-        if over.is_some_and(|(max, created)| created.saturating_add(max) <= config.clock.now()) {
-            return Ok(false);
-        }
-        let Some(hook) = &config.hooks.valid else { return Ok(true) };
-        let cookie = content.cookie.as_deref().unwrap_or(&config.cookie).clone();
-        hook(Candidate::new(self.parts(), Snapshot::new(content.object.clone(), cookie)))
-            .await
-            .map_err(|source| Error::new(Kind::Hook { hook: "valid", source }))
-    }
-
-    /// Asks the error handler about a failed operation: `Ok` if the request is to go on without the store.
-    pub(crate) async fn or_degraded(
-        &self,
-        operation: Operation,
-        result: Result<(), Error>,
-    ) -> Result<(), Error> {
-        let Err(error) = result else { return Ok(()) };
-        let verdict = match (&self.config.hooks.error_handler, &self.parts) {
-            (Some(hook), Some(parts)) => {
-                hook(Failure { parts: parts.clone(), operation, error: error.clone() }).await
-            }
-            // A life that was not extended is no reason to withhold the answer.
-            _ if operation == Operation::Touch => Verdict::Continue,
-            // Outside of a request there is none that could go on.
-            _ => Verdict::Fail,
-        };
-        match verdict {
-            Verdict::Fail => Err(error),
-            Verdict::Respond(response) => Err(error.respond(response)),
-            // A logout, or a new id, that has not come about must not look as if it had.
-            Verdict::Continue if operation != Operation::Get && !self.intent_is(Ending::None) => Err(error),
-            Verdict::Continue => {
-                tracing::warn!(?operation, %error, "session request goes on after an error");
-                self.flags.degraded.store(operation == Operation::Get, Relaxed);
-                Ok(())
-            }
         }
     }
 
