@@ -94,22 +94,28 @@ impl Future for Committing {
 /// Whether there is nothing to commit, as after most requests. `false` also where only waiting could tell.
 pub(crate) fn is_idle(state: &Arc<State>) -> bool {
     // A commit holds the state too; with no other handle left there is none.
-    let alone = Arc::strong_count(state) == 1;
-    let Some(_mine) = alone.then_some(None).or_else(|| state.committing.try_lock().ok().map(Some)) else {
+    let mine = if Arc::strong_count(state) == 1 { None } else { Some(state.committing.try_lock()) };
+    if matches!(mine, Some(Err(_))) {
         return false;
-    };
-    if state.is_loaded() {
-        // What was changed is compared with what is stored only once, by the commit.
-        !state.flags.degraded.load(Relaxed)
-            && state.data().edits.is_empty()
-            && (state.is_steady() || look(state).action == Action::Nothing)
-    } else {
-        matches!(state.intent().ending, Ending::None | Ending::Renewed)
     }
+    if !state.is_loaded() {
+        return matches!(state.intent().ending, Ending::None | Ending::Renewed);
+    }
+    if state.flags.degraded.load(Relaxed) {
+        return false;
+    }
+    let (data, intent) = state.data_and_intent();
+    let decided = || decide(state.facts(&data, intent, state.config.clock.now()).0);
+    if state.is_steady(&data, intent) {
+        debug_assert_eq!(decided(), Action::Nothing, "a short way to another answer");
+        return true;
+    }
+    // What was changed is compared with what is stored only once, by the commit.
+    data.edits.is_empty() && decided() == Action::Nothing
 }
 
 /// Decides and carries out, once, with everything that the request has changed so far.
-pub(crate) async fn commit(state: Arc<State>) -> Result<Saved, Error> {
+async fn commit(state: Arc<State>) -> Result<Saved, Error> {
     let _one_at_a_time = state.committing.lock().await;
     if !state.is_loaded() {
         match state.intent().ending {

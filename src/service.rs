@@ -347,39 +347,3 @@ fn make_private(headers: &mut HeaderMap) {
         headers.insert(CACHE_CONTROL, value);
     }
 }
-#[cfg(test)]
-mod sz {
-    #[test]
-    fn sizes() {
-        use axum::extract::Request;
-        use axum::routing::Route;
-        type R = Route;
-        println!(
-            "future {} route future {} request {} response {} state {} data {} parts {}",
-            size_of::<super::SessionFuture<R, Request>>(),
-            size_of::<<R as tower_service::Service<Request>>::Future>(),
-            size_of::<Request>(),
-            size_of::<axum::response::Response>(),
-            size_of::<super::State>(),
-            size_of::<crate::state::Data>(),
-            size_of::<super::Parts>()
-        );
-        let s = crate::testing::session(crate::Map::new());
-        println!(
-            "value {} insert {} load {} loadq {} commit {}",
-            size_of_val(&s.value::<u64>("n")),
-            size_of_val(&s.insert("n", 1)),
-            size_of_val(&s.state.load()),
-            size_of_val(&s.state.load_quietly()),
-            size_of_val(&crate::commit::commit(s.state.clone()))
-        );
-        println!(
-            "content {} origin {} key {} edits {} object {}",
-            size_of::<crate::codec::Content>(),
-            size_of::<crate::state::Origin>(),
-            size_of::<crate::StoreKey>(),
-            size_of::<crate::state::Edits>(),
-            size_of::<crate::object::Object>()
-        );
-    }
-}

@@ -272,6 +272,17 @@ impl State {
         ended || self.data().origin.is_none()
     }
 
+    /// Whether nothing has come and nothing can have come to the session that was loaded, whatever the time is: a
+    /// shorter way to the table's answer for a request that has only read.
+    pub(crate) fn is_steady(&self, data: &Data, intent: Intent) -> bool {
+        intent.ending == Ending::None
+            && data.edits.is_empty()
+            && data.base.cookie.is_none()
+            && data.origin.as_ref().is_some_and(|origin| !origin.stale)
+            && !self.flags.force_save.load(Relaxed)
+            && self.config.lifetime.is_steady()
+    }
+
     /// The facts for the finalizer, and the life that the session would have if it were saved now.
     pub(crate) fn facts(&self, data: &Data, intent: Intent, now: Timestamp) -> (Facts, Life) {
         let config = &*self.config;
@@ -300,33 +311,16 @@ impl State {
     }
 }
 
-impl State {
-    /// Whether nothing has come and nothing can have come to the session that was loaded, whatever the time is: a
-    /// shorter way to the table's answer for a request that has only read.
-    pub(crate) fn is_steady(&self) -> bool {
-        let (data, intent) = self.data_and_intent();
-        let steady = intent.ending == Ending::None
-            && data.edits.is_empty()
-            && data.base.cookie.is_none()
-            && data.origin.as_ref().is_some_and(|origin| !origin.stale)
-            && !self.flags.force_save.load(Relaxed)
-            && self.config.lifetime.is_steady();
-        debug_assert!(
-            !steady || decide(self.facts(&data, intent, self.config.clock.now()).0) == Action::Nothing,
-            "the table decides otherwise"
-        );
-        steady
-    }
-}
-
 impl Drop for State {
     fn drop(&mut self) {
         // A request that was cut off loses its changes by design; one that went on after its response does not.
         if self.is_closed() && self.is_loaded() && !self.flags.degraded.load(Relaxed) {
-            let (data, intent) = self.data_and_intent();
-            if intent.ending == Ending::None && data.edits.is_empty() {
+            let intent = self.intent();
+            let data = self.data.get_mut().unwrap_or_else(PoisonError::into_inner);
+            if intent.ending == Ending::None && data.epoch == intent.epoch && data.edits.is_empty() {
                 return;
             }
+            let (data, intent) = self.data_and_intent();
             let facts = Facts {
                 used: true,
                 prevent_save: self.flags.prevent_save.load(Relaxed),
