@@ -11,7 +11,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
             AtomicBool, AtomicU64,
-            Ordering::{AcqRel, Acquire, Relaxed, Release},
+            Ordering::{AcqRel, Acquire, Relaxed},
         },
     },
 };
@@ -229,7 +229,7 @@ impl State {
     #[cfg(feature = "testing")]
     pub(crate) fn loaded_as(&self, fill: impl FnOnce(&mut Data)) {
         fill(&mut self.data());
-        self.loaded.store(true, Release);
+        self.loaded.store(true, Relaxed);
     }
 
     /// The id that the request brought. Whether there is such a session, only the store can tell.
