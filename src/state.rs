@@ -23,7 +23,7 @@ use crate::{
     clock::Timestamp,
     config::Config,
     cookie::CookieLife,
-    error::{Error, Kind},
+    error::{Error, Kind, see},
     id::SessionId,
     lifetime::Life,
     rules::{Action, Ending, Facts, decide},
@@ -333,7 +333,8 @@ impl Drop for State {
             if decide(facts) != Action::Nothing {
                 tracing::error!(
                     "a session was changed after its response had been sent and never saved: call `save().await`, or \
-                     use `transact`"
+                     use `transact`{}",
+                    see!("after_response")
                 );
             }
         }
