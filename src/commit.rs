@@ -17,6 +17,7 @@ use crate::{
     codec::Content,
     config::Config,
     cookie::CookieLife,
+    engine::Repeat,
     error::{Error, Kind, Operation},
     hooks::{Draft, Later},
     id::{SessionId, StoreKey},
@@ -264,12 +265,13 @@ fn resend(state: &State) {
 }
 
 async fn create(state: &State, intent: Intent) -> Result<Saved, Error> {
+    let Config { engine, limits, .. } = &*state.config;
     let old = state.data().origin.clone();
     for _ in 0..MAX_DRAWS {
         let id = new_id(state).await?;
         let key = state.config.key(&id);
         let version = version(state, true)?;
-        let written = state.config.engine.set(state.config.limits, &key, &version.record, When::Absent).await;
+        let written = engine.set(*limits, &key, &version.record, When::Absent, Repeat::Harmless).await;
         match written.map_err(|e| Error::store(Operation::Set, e))? {
             Written::Done => {
                 if let Some(old) = &old {
@@ -348,9 +350,11 @@ async fn end_unread(state: &State) -> Result<Saved, Error> {
 async fn write(state: &State) -> Result<Saved, Error> {
     let Some(origin) = state.data().origin.clone() else { return Err(Error::gone()) };
     let _turn = state.config.engine.turn(state.config.limits, &origin.key).await;
+    // A merge puts the same values under the same keys; but what is not to be merged would be told that it has lost.
+    let repeat = if state.config.strict { Repeat::Harmful } else { Repeat::Harmless };
     let mut tries = Tries::default();
     loop {
-        match swap(state).await? {
+        match swap(state, repeat).await? {
             Swap::Done(saved) => return Ok(saved),
             Swap::Conflict(current) => tries.lost(state, current).await?,
         }
@@ -371,7 +375,7 @@ enum Swap {
 }
 
 /// One compare-and-swap: where the session is, or to a new id if it is to be renewed.
-async fn swap(state: &State) -> Result<Swap, Error> {
+async fn swap(state: &State, repeat: Repeat) -> Result<Swap, Error> {
     let Config { engine, limits, .. } = &*state.config;
     let intent = state.intent();
     let Some(old) = state.data().origin.clone() else { return Err(Error::gone()) };
@@ -387,7 +391,7 @@ async fn swap(state: &State) -> Result<Swap, Error> {
     let (operation, written) = if renewed {
         (Operation::Rotate, engine.rotate(*limits, &old.key, when, &key, &version.record).await)
     } else {
-        (Operation::Set, engine.set(*limits, &key, &version.record, when).await)
+        (Operation::Set, engine.set(*limits, &key, &version.record, when, repeat).await)
     };
     match written.map_err(|e| Error::store(operation, e))? {
         Written::Done if renewed => {
@@ -538,7 +542,7 @@ pub(crate) async fn transact<R>(
         let asked = if changed { ask_before_save(state).await } else { Ok(()) };
         let seen = state.data().object().clone();
         let tried = match asked {
-            Ok(()) if changed => swap(state).await,
+            Ok(()) if changed => swap(state, Repeat::Harmful).await,
             Ok(()) => unmoved(state).await,
             Err(error) => Err(error),
         };

@@ -7,6 +7,7 @@ use crate::{
     codec::Content,
     config::Config,
     cookie::CookieLife,
+    engine::Repeat,
     id::{SessionId, StoreKey},
     lifetime::Life,
     store::{Record, StoreError, When, Written},
@@ -44,7 +45,7 @@ async fn move_over(config: &Config, id: &SessionId, key: &StoreKey) -> Result<Op
     let life = Life { store: end, cookie: CookieLife::Until(end) };
     let data = config.codec.encode(&content, &config.cookie, life).map_err(StoreError::corrupt)?;
     let record = Record { tag: config.codec.tag(&data), expires_at: end, principal: None, data };
-    match config.engine.set(config.limits, key, &record, When::Absent).await? {
+    match config.engine.set(config.limits, key, &record, When::Absent, Repeat::Harmless).await? {
         Written::Done => {}
         // Another request of this visitor's was faster.
         Written::Conflict(Some(moved)) => return Ok(Some(moved)),

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::{Connection, Guarantee, Record, Store, StoreError, When, Written};
 use crate::{clock::Timestamp, id::StoreKey};
 
-type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+pub(crate) type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// [`Store`] as a trait object: one allocation a call.
 pub(crate) trait DynStore: Send + Sync + 'static {

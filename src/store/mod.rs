@@ -53,7 +53,7 @@ use rand::RngCore;
 use sha1::{Digest, Sha1};
 use tokio::{sync::watch, time::Instant};
 
-pub(crate) use self::erased::SharedStore;
+pub(crate) use self::erased::{Call, SharedStore};
 pub(crate) use self::error::BoxError;
 #[cfg(feature = "memory-store")]
 pub use self::memory::MemoryStore;
