@@ -25,6 +25,7 @@
 //! Run the conformance suite (`store::contract`, feature `store-contract`) over a store
 //! of your own: it is the same one that the stores of this crate pass.
 
+mod cached;
 #[cfg(feature = "store-contract")]
 pub mod contract;
 mod erased;
@@ -73,6 +74,7 @@ pub use self::tower_sessions::TowerSessions;
 #[cfg(feature = "tower-sessions-014-store")]
 pub use self::tower_sessions::TowerSessions014;
 pub use self::{
+    cached::CachedStore,
     error::{Applied, StoreError, StoreErrorKind},
     predecessor::{Legacy, Predecessor},
     three_method::{ThreeMethodStore, ThreeMethods},
