@@ -202,7 +202,7 @@ impl Group {
     /// The writes that there have been; `None` while one is under way.
     fn glance(&self) -> Option<u64> {
         let writes = self.writes.load(SeqCst);
-        (writes % ENDED == 0).then_some(writes)
+        writes.is_multiple_of(ENDED).then_some(writes)
     }
 
     fn begin(&self) -> Writing<'_> {
