@@ -26,7 +26,7 @@ use crate::{
     rules::{Action, Ending, decide},
     state::{Data, Edits, Intent, Origin, Owed, State},
     store::{Record, StoreError, When, Written},
-    takeover::forget,
+    takeover,
     transport::Presented,
 };
 
@@ -275,7 +275,7 @@ async fn create(state: &State, intent: Intent) -> Result<Saved, Error> {
         match written.map_err(|e| Error::store(Operation::Set, e))? {
             Written::Done => {
                 if let Some(old) = &old {
-                    end(state, &old.key, Some(&key)).await?;
+                    end(state, &old.id, Some(&key)).await?;
                 }
                 let saved = if old.is_some() { Saved::Rotated } else { Saved::Created };
                 state.settle(intent);
@@ -296,9 +296,9 @@ async fn new_id(state: &State) -> Result<SessionId, Error> {
 }
 
 /// Ends a stored session. If that fails, its successor goes too: half of a change of id would be worse than none.
-async fn end(state: &State, old: &StoreKey, successor: Option<&StoreKey>) -> Result<(), Error> {
+async fn end(state: &State, old: &SessionId, successor: Option<&StoreKey>) -> Result<(), Error> {
     let config = &*state.config;
-    let Err(error) = config.engine.destroy(config.limits, old).await else { return Ok(()) };
+    let Err(error) = takeover::end(config, old).await else { return Ok(()) };
     if let Some(successor) = successor
         && let Err(error) = config.engine.destroy(config.limits, successor).await
     {
@@ -313,8 +313,7 @@ async fn destroy(state: &State, intent: Intent) -> Result<Saved, Error> {
         (data.origin.clone(), data.edition)
     };
     let Some(old) = old else { return Ok(Saved::Unchanged) };
-    end(state, &old.key, None).await?;
-    forget(&state.config, &old.id).await.map_err(|e| Error::store(Operation::Destroy, e))?;
+    end(state, &old.id, None).await?;
     if intent.ending != Ending::Destroyed {
         state.settle(intent);
     }
@@ -338,7 +337,7 @@ async fn end_unread(state: &State) -> Result<Saved, Error> {
     let ends = matches!(intent.ending, Ending::Destroyed | Ending::Regenerated);
     let presented = state.presented().filter(|_| ends && !state.flags.prevent_save.load(Relaxed));
     let Some(Presented { id, way, .. }) = presented else { return Ok(Saved::Unchanged) };
-    end(state, &state.config.key(&id), None).await?;
+    end(state, &id, None).await?;
     state.settle(intent);
     let mut data = state.data();
     data.way = way;

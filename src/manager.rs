@@ -12,7 +12,7 @@ use crate::{
     id::SessionId,
     session::{Main, Session},
     state::State,
-    takeover::forget,
+    takeover::end,
     view::SessionData,
 };
 
@@ -65,13 +65,7 @@ impl<K> Sessions<K> {
     /// # Errors
     /// When the store fails.
     pub async fn destroy(&self, id: &SessionId) -> Result<(), Error> {
-        let key = self.config.key(id);
-        let done = self.config.engine.destroy(self.config.limits, &key).await;
-        let done = match done {
-            Ok(()) => forget(&self.config, id).await,
-            failed => failed,
-        };
-        done.map_err(|e| Error::store(Operation::Destroy, e))
+        end(&self.config, id).await.map_err(|e| Error::store(Operation::Destroy, e))
     }
 }
 
