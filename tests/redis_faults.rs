@@ -1,11 +1,12 @@
 //! The Redis store when things go wrong: every fault is made with a real server or at the byte, by a proxy.
 //! "At once" is shown by limits that are far longer than what the test waits.
 #![cfg(feature = "redis-store")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says what it measured")]
+#![allow(clippy::unwrap_used, reason = "an unwrap that fails is a test that fails")]
 
+mod figures;
 mod servers;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 #[cfg(feature = "testing")]
@@ -16,6 +17,7 @@ use axum_generic_session::{
 };
 #[cfg(feature = "testing")]
 use axum_generic_session::{Map, Session, SessionLayer, testing::Client};
+use figures::Figure;
 #[cfg(feature = "testing")]
 use serde_json::Value;
 use servers::{
@@ -114,15 +116,10 @@ async fn a_server_that_dies_fails_calls_at_once_and_is_found_again() {
     assert_eq!(*status.borrow(), Connection::Disconnected { since });
     assert!(!status.has_changed().unwrap());
 
-    let down = std::time::Instant::now();
     server.launch();
-    let launched = down.elapsed();
+    let (figure, up) = (Figure::of("B11", "Redis"), Instant::now());
     becomes(&mut status, true).await;
-    println!(
-        "up {:?} after the start was begun, {:?} after it answered",
-        down.elapsed(),
-        down.elapsed() - launched
-    );
+    figure.count("back_after_ms", up.elapsed().as_millis() as usize).report();
     assert!(soon(store.get(&key)).await.unwrap().is_some_and(|found| found == one));
 }
 
