@@ -10,7 +10,6 @@ pub mod redis;
 pub mod mariadb;
 pub mod node;
 pub mod postgres;
-pub mod wire;
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
