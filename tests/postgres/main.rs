@@ -6,6 +6,7 @@ mod doubt;
 mod faults;
 #[path = "../figures/mod.rs"]
 mod figures;
+mod hands;
 #[path = "../kit/mod.rs"]
 mod kit;
 #[path = "../kit/doubt.rs"]
