@@ -71,15 +71,17 @@ impl Engine {
         &self.store
     }
 
-    pub(crate) async fn get(&self, limits: Limits, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        self.wait_for_connection(limits).await?;
+    pub(crate) async fn get(&self, limits: &Limits, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        if !self.is_connected() {
+            Box::pin(self.wait_for_connection(limits)).await?;
+        }
         self.bounded(limits, self.store.0.get(key)).await
     }
 
     /// A write. `repeat`: what it does to be made twice.
     pub(crate) async fn set(
         &self,
-        limits: Limits,
+        limits: &Limits,
         key: &StoreKey,
         record: &Record,
         when: When,
@@ -93,20 +95,20 @@ impl Engine {
 
     pub(crate) async fn touch(
         &self,
-        limits: Limits,
+        limits: &Limits,
         key: &StoreKey,
         expires_at: Timestamp,
     ) -> Result<bool, StoreError> {
         self.bounded(limits, self.store.0.touch(key, expires_at)).await
     }
 
-    pub(crate) async fn destroy(&self, limits: Limits, key: &StoreKey) -> Result<(), StoreError> {
+    pub(crate) async fn destroy(&self, limits: &Limits, key: &StoreKey) -> Result<(), StoreError> {
         self.twice(limits, || self.store.0.destroy(key), |()| true).await
     }
 
     pub(crate) async fn rotate(
         &self,
-        limits: Limits,
+        limits: &Limits,
         old: &StoreKey,
         when: When,
         new: &StoreKey,
@@ -122,7 +124,7 @@ impl Engine {
     /// that the first try has left.
     async fn twice<'a, T>(
         &self,
-        limits: Limits,
+        limits: &Limits,
         call: impl Fn() -> Call<'a, T>,
         told: impl Fn(&T) -> bool,
     ) -> Result<T, StoreError> {
@@ -131,31 +133,41 @@ impl Engine {
             Err(error) if error.is_unavailable() && !is_own(&error) => error,
             done => return done,
         };
-        let left = || limits.operation.saturating_sub(began.elapsed());
-        // Until a client has reconnected it refuses at once; that takes it some milliseconds.
-        let Ok(Ok(())) = timeout(left(), self.wait_for_connection(limits)).await else { return Err(first) };
-        let again = self.bounded(Limits { operation: left(), ..limits }, call()).await;
-        let in_doubt = first.kind() == StoreErrorKind::Unavailable(Applied::Unknown);
-        match again {
-            Ok(answer) if told(&answer) => Ok(answer),
-            _ if in_doubt => Err(first),
-            again => again,
-        }
+        // In a box: a rare case is not to make every write's future larger.
+        Box::pin(async move {
+            let left = || limits.operation.saturating_sub(began.elapsed());
+            // Until a client has reconnected it refuses at once; that takes it some milliseconds.
+            let Ok(Ok(())) = timeout(left(), self.wait_for_connection(limits)).await else {
+                return Err(first);
+            };
+            let again = self.bounded(&Limits { operation: left(), ..*limits }, call()).await;
+            let in_doubt = first.kind() == StoreErrorKind::Unavailable(Applied::Unknown);
+            match again {
+                Ok(answer) if told(&answer) => Ok(answer),
+                _ if in_doubt => Err(first),
+                again => again,
+            }
+        })
+        .await
     }
 
     /// Waits for a turn to write this session. The tag decides who wins; turns only see to it that each does. So who
     /// has waited as long as a call may take, because the store hangs, goes without.
-    pub(crate) async fn turn(&self, limits: Limits, key: &StoreKey) -> Option<MutexGuard<'_, ()>> {
+    pub(crate) async fn turn(&self, limits: &Limits, key: &StoreKey) -> Option<MutexGuard<'_, ()>> {
         let [group, ..] = key.fingerprint();
         let turn = &self.turns[usize::from(group)];
         match turn.try_lock() {
             Ok(mine) => Some(mine),
-            Err(_) => timeout(limits.operation, turn.lock()).await.ok(),
+            Err(_) => Box::pin(timeout(limits.operation, turn.lock())).await.ok(),
         }
     }
 
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connection.as_ref().is_none_or(|connection| *connection.borrow() == Connection::Connected)
+    }
+
     /// While the store is away, the requests that came within the limit wait together; later ones fail at once.
-    pub(crate) async fn wait_for_connection(&self, limits: Limits) -> Result<(), StoreError> {
+    pub(crate) async fn wait_for_connection(&self, limits: &Limits) -> Result<(), StoreError> {
         let Some(connection) = &self.connection else { return Ok(()) };
         let Connection::Disconnected { since } = *connection.borrow() else { return Ok(()) };
         let mut connection = connection.clone();
@@ -173,7 +185,7 @@ impl Engine {
     }
 
     /// Runs a call to its end or its limit. What is ready at once, as with the memory store, pays for neither.
-    async fn bounded<T>(&self, limits: Limits, mut call: Call<'_, T>) -> Result<T, StoreError> {
+    async fn bounded<T>(&self, limits: &Limits, mut call: Call<'_, T>) -> Result<T, StoreError> {
         if self.in_flight.load(Relaxed) >= limits.in_flight {
             return Err(StoreError::unavailable(Own("too many requests are waiting for it")));
         }
@@ -182,7 +194,8 @@ impl Engine {
             return done;
         }
         let _waiting = Waiting::count(&self.in_flight);
-        match timeout(limits.operation, call).await {
+        // The timer is boxed, lest it be room in the future of every handler.
+        match Box::pin(timeout(limits.operation, call)).await {
             Ok(done) => done,
             Err(_) => Err(StoreError::in_doubt(Own("it did not answer in time"))),
         }

@@ -33,7 +33,7 @@ async fn move_over(config: &Config, id: &SessionId, key: &StoreKey) -> Result<Op
     let Some(old) = &config.predecessor else { return Ok(None) };
     let Some(legacy) = limited(config, old.0.find(id)).await? else {
         // Another request may have moved it between the two looks.
-        return config.engine.get(config.limits, key).await;
+        return config.engine.get(&config.limits, key).await;
     };
     let now = config.clock.now();
     let limit = config.lifetime.max_lifetime.map_or(legacy.expires_at, |max| now.saturating_add(max));
@@ -45,11 +45,11 @@ async fn move_over(config: &Config, id: &SessionId, key: &StoreKey) -> Result<Op
     let life = Life { store: end, cookie: CookieLife::Until(end) };
     let data = config.codec.encode(&content, &config.cookie, life).map_err(StoreError::corrupt)?;
     let record = Record { tag: config.codec.tag(&data), expires_at: end, principal: None, data };
-    match config.engine.set(config.limits, key, &record, When::Absent, Repeat::Harmless).await? {
+    match config.engine.set(&config.limits, key, &record, When::Absent, Repeat::Harmless).await? {
         Written::Done => {}
         // Another request of this visitor's was faster.
         Written::Conflict(Some(moved)) => return Ok(Some(moved)),
-        Written::Conflict(None) | Written::Gone => return config.engine.get(config.limits, key).await,
+        Written::Conflict(None) | Written::Gone => return config.engine.get(&config.limits, key).await,
     }
     let left = leave(config, id).await;
     if let Ok(true) = left {
@@ -58,7 +58,7 @@ async fn move_over(config: &Config, id: &SessionId, key: &StoreKey) -> Result<Op
     }
     // Not there any more: another request has moved it since it was found, and ended it. Or not to be removed: in both
     // places, it would come back after a logout; next time, from the beginning.
-    if let Err(error) = config.engine.destroy(config.limits, key).await {
+    if let Err(error) = config.engine.destroy(&config.limits, key).await {
         let session = key.handle();
         tracing::error!(%session, %error, "a session that was taken over while it ended, or only copied, is left");
         return Err(left.err().unwrap_or(error));
@@ -77,7 +77,7 @@ async fn leave(config: &Config, id: &SessionId) -> Result<bool, StoreError> {
 /// Ends a session, first at the predecessor's: who has found it there then knows it, and who finds it later cannot.
 pub(crate) async fn end(config: &Config, id: &SessionId) -> Result<(), StoreError> {
     forget(config, id).await?;
-    config.engine.destroy(config.limits, &config.key(id)).await
+    config.engine.destroy(&config.limits, &config.key(id)).await
 }
 
 /// Sees to it that the predecessor has no session of this id.
