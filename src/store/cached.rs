@@ -16,7 +16,10 @@ use std::{
 
 use tokio::sync::{Mutex, watch};
 
-use super::{Connection, Guarantee, Layout, Record, Store, StoreError, StoreErrorKind, Tag, When, Written};
+use super::{
+    ByPrincipal, Connection, Found, Guarantee, Layout, Owner, Record, Store, StoreError, StoreErrorKind, Tag,
+    When, Which, Written,
+};
 use crate::{
     clock::{Clock, SharedClock, Timestamp},
     id::StoreKey,
@@ -38,6 +41,9 @@ pub struct CachedStore<Front, Back> {
     staleness: Duration,
     clock: SharedClock,
     groups: Box<[Group]>,
+    /// Copies of what was asked for up to this moment, in milliseconds since 1970, do not count: sessions have ended
+    /// whose keys are not known.
+    void_until: AtomicU64,
 }
 
 impl<Front: Store, Back: Store> CachedStore<Front, Back> {
@@ -79,7 +85,7 @@ impl<Front: Store, Back: Store> CachedStore<Front, Back> {
     #[must_use]
     pub fn new(front: Front, back: Back, staleness: Duration) -> Self {
         let groups = (0..GROUPS).map(|_| Group::default()).collect();
-        Self { front, back, staleness, clock: SharedClock::system(), groups }
+        Self { front, back, staleness, clock: SharedClock::system(), groups, void_until: AtomicU64::new(0) }
     }
 
     /// Reads the time from `clock`: for tests that do not want to wait.
@@ -100,7 +106,8 @@ impl<Front: Store, Back: Store> CachedStore<Front, Back> {
         let now = self.clock.now();
         let copy = Dated::read(&found)?;
         // A copy from the future is from before somebody set the clock.
-        let fresh = copy.asked <= now && now < copy.asked.saturating_add(self.staleness);
+        let void = copy.asked.as_millis() <= self.void_until.load(SeqCst);
+        let fresh = !void && copy.asked <= now && now < copy.asked.saturating_add(self.staleness);
         (fresh && copy.record.expires_at > now).then_some((copy, found.tag))
     }
 
@@ -281,6 +288,30 @@ impl<Front: Store, Back: Store> Store for CachedStore<Front, Back> {
 
     fn name(&self) -> &'static str {
         self.back.name()
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<Front: Store, Back: ByPrincipal> ByPrincipal for CachedStore<Front, Back> {
+    async fn sessions_of(&self, owner: Owner<'_>) -> Result<Vec<Found>, StoreError> {
+        self.back.sessions_of(owner).await
+    }
+
+    async fn destroy_of(&self, owner: Owner<'_>, which: Which) -> Result<u64, StoreError> {
+        let _void = VoidAfterwards { clock: &self.clock, void_until: &self.void_until };
+        self.back.destroy_of(owner, which).await
+    }
+}
+
+/// Sees to it that no copy of before counts, also when the caller is dropped halfway.
+struct VoidAfterwards<'a> {
+    clock: &'a SharedClock,
+    void_until: &'a AtomicU64,
+}
+
+impl Drop for VoidAfterwards<'_> {
+    fn drop(&mut self) {
+        self.void_until.fetch_max(self.clock.now().as_millis(), SeqCst);
     }
 }
 

@@ -6,7 +6,10 @@ use axum::{Router, body::Bytes, routing::get};
 use axum_generic_session::{
     CachedStore, Clock, Error, Map, MemoryStore, Operation, Rolling, Session, SessionId, SessionLayer, Store,
     StoreKey,
-    store::{Applied, Connection, Layout, Record, StoreErrorKind, Tag, When, Written, contract::Contract},
+    store::{
+        Applied, ByPrincipal, Connection, Layout, Owner, Record, StoreErrorKind, Tag, When, Which, Written,
+        contract::Contract,
+    },
     testing::{Calls, Client, Fault, ManualClock, ProbeStore},
 };
 use serde_json::json;
@@ -82,6 +85,7 @@ async fn the_cached_store_keeps_the_contract() {
     let store = Arc::new(CachedStore::new(memory(), memory(), HOUR).clock(clock.clone()));
     let report = Contract::new(|| async { Arc::clone(&store) }).clock(clock.clone()).run().await;
     assert!(report.left_out().is_empty(), "{report}");
+    Contract::new(|| async { Arc::clone(&store) }).clock(clock.clone()).run_by_principal().await;
     // With no time to be stale in, nodes with a front of their own are as one.
     let back = memory();
     let open = || async { CachedStore::new(memory(), back.clone(), Duration::ZERO).clock(clock.clone()) };
@@ -179,6 +183,26 @@ async fn a_logout_is_seen_by_the_others_in_time_and_undone_by_none() {
             assert_eq!(node.get(&new).await.unwrap(), None, "{late}");
         }
     }
+}
+
+#[tokio::test]
+async fn an_owners_sessions_end_here_at_once_and_there_in_time() {
+    let scene = Scene::set().await;
+    let (other, key) = (scene.another().await, &scene.key);
+    let ada = Owner { prefix: key.prefix(), principal: "ada" };
+    assert_eq!(scene.node.sessions_of(ada).await.unwrap().len(), 1);
+    assert_eq!(scene.node.destroy_of(ada, Which::All).await.unwrap(), 1);
+    assert_eq!(scene.read().await, None, "here at once");
+    assert!(other.get(key).await.unwrap().is_some(), "there it is a copy");
+    scene.clock.advance(STALENESS);
+    assert_eq!(other.get(key).await.unwrap(), None);
+    // What is read from now on is copied again.
+    let next = scene.next("2");
+    assert_eq!(scene.node.set(key, &next, When::Absent).await.unwrap(), Written::Done);
+    assert_eq!(scene.read().await.as_ref(), Some(&next));
+    let _ = scene.back.take_calls();
+    assert_eq!(scene.read().await.as_ref(), Some(&next));
+    assert_eq!(scene.back.take_calls().get, 0, "answered near by");
 }
 
 #[tokio::test]
