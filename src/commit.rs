@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use crate::{
+    clock::Timestamp,
     codec::Content,
     config::Config,
     cookie::CookieLife,
@@ -21,6 +22,7 @@ use crate::{
     hooks::{Draft, Later},
     id::{SessionId, StoreKey},
     lifetime::Life,
+    listing::{keep_newest, login_moment},
     object::merge,
     rules::{Action, Ending, decide},
     state::{Data, Edits, Intent, Origin, Owed, State},
@@ -193,14 +195,31 @@ struct Version {
     edition: u64,
 }
 
+/// The moment from which the session is its principal's, if this save makes it so: a login.
+async fn login(state: &State, begins: bool) -> Option<Timestamp> {
+    let principal: Box<str> = {
+        let data = state.data();
+        data.principal().filter(|now| begins || data.base_principal.as_deref() != Some(now))?.into()
+    };
+    Some(login_moment(&state.config, &principal).await)
+}
+
+/// Sees to it that a login, which is in the store, is not one too many.
+async fn logged_in(state: &State, key: &StoreKey, version: &Version, login: Option<Timestamp>) {
+    if let (Some(principal), Some(_)) = (&version.principal, login) {
+        keep_newest(&state.config, principal, key).await;
+    }
+}
+
 /// Encodes the session as it is now.
-fn version(state: &State, begins: bool) -> Result<Version, Error> {
+fn version(state: &State, begins: bool, login: Option<Timestamp>) -> Result<Version, Error> {
     let config = &*state.config;
     let data = state.data();
     let now = config.clock.now();
     let created = data.base.created.filter(|_| !begins).unwrap_or(now);
     let content = Content {
         created: Some(created),
+        since: login.or(data.base.since).filter(|_| data.principal().is_some()),
         cookie: data.cookie().cloned().map(Box::new),
         stored_cookie: data.base.stored_cookie.clone().filter(|_| !begins),
         object: data.object().clone(),
@@ -268,13 +287,15 @@ async fn create(state: &State, intent: Intent) -> Result<Saved, Error> {
     for _ in 0..MAX_DRAWS {
         let id = new_id(state).await?;
         let key = state.config.key(&id);
-        let version = version(state, true)?;
+        let login = login(state, true).await;
+        let version = version(state, true, login)?;
         let written = state.config.engine.set(state.config.limits, &key, &version.record, When::Absent).await;
         match written.map_err(|e| Error::store(Operation::Set, e))? {
             Written::Done => {
                 if let Some(old) = &old {
                     end(state, &old.key, Some(&key)).await?;
                 }
+                logged_in(state, &key, &version, login).await;
                 let saved = if old.is_some() { Saved::Rotated } else { Saved::Created };
                 state.settle(intent);
                 adopt(state, id, key, version);
@@ -383,13 +404,18 @@ async fn swap(state: &State) -> Result<Swap, Error> {
     } else {
         (old.id, old.key.clone())
     };
-    let version = version(state, false)?;
+    let login = login(state, false).await;
+    let version = version(state, false, login)?;
     let (operation, written) = if renewed {
         (Operation::Rotate, engine.rotate(*limits, &old.key, when, &key, &version.record).await)
     } else {
         (Operation::Set, engine.set(*limits, &key, &version.record, when).await)
     };
-    match written.map_err(|e| Error::store(operation, e))? {
+    let written = written.map_err(|e| Error::store(operation, e))?;
+    if written == Written::Done {
+        logged_in(state, &key, &version, login).await;
+    }
+    match written {
         Written::Done if renewed => {
             state.settle(intent);
             adopt(state, id, key, version);

@@ -12,6 +12,7 @@ use crate::{
     hooks::Hooks,
     id::{SessionId, StoreKey},
     lifetime::Lifetime,
+    listing::KeepNewest,
     store::SharedPredecessor,
     transport::Carrier,
 };
@@ -43,6 +44,7 @@ pub(crate) struct Config {
     /// Bytes of an encoded session.
     pub(crate) max_size: usize,
     pub(crate) commit_on: CommitOn,
+    pub(crate) keep_newest: Option<KeepNewest>,
 }
 
 impl Config {
@@ -80,6 +82,9 @@ impl Config {
                         not tell: leave it out, or use `SessionLayer::new`"
                     .into(),
             );
+        }
+        if self.keep_newest.as_ref().is_some_and(|keep| keep.sessions == 0) {
+            return Err("`keep_newest(0)` would end every login as it begins: give it at least one".into());
         }
         if self.max_size == 0 || self.limits.in_flight == 0 || self.limits.operation.is_zero() {
             return Err("`max_size`, `max_in_flight` and `operation_timeout` must not be zero".into());

@@ -17,7 +17,9 @@ use tokio::{
 use crate::{
     clock::Timestamp,
     id::StoreKey,
-    store::{Connection, Record, SharedStore, StoreError, When, Written},
+    store::{
+        Connection, Found, Owner, Record, SharedByPrincipal, SharedStore, StoreError, When, Which, Written,
+    },
 };
 
 /// Turns are kept for this many groups of sessions, as many as a byte of the key's fingerprint tells apart; two
@@ -111,6 +113,31 @@ impl Engine {
         match self.bounded(limits, self.store.0.rotate(old, when, new, record)).await {
             Err(error) if error.is_unavailable() && !is_own(&error) => {
                 self.bounded(limits, self.store.0.rotate(old, when, new, record)).await
+            }
+            done => done,
+        }
+    }
+
+    pub(crate) async fn sessions_of(
+        &self,
+        limits: Limits,
+        store: &SharedByPrincipal,
+        owner: Owner<'_>,
+    ) -> Result<Vec<Found>, StoreError> {
+        self.wait_for_connection(limits).await?;
+        self.bounded(limits, store.0.sessions_of(owner)).await
+    }
+
+    pub(crate) async fn destroy_of(
+        &self,
+        limits: Limits,
+        store: &SharedByPrincipal,
+        owner: Owner<'_>,
+        which: Which,
+    ) -> Result<u64, StoreError> {
+        match self.bounded(limits, store.0.destroy_of(owner, which)).await {
+            Err(error) if error.is_unavailable() && !is_own(&error) => {
+                self.bounded(limits, store.0.destroy_of(owner, which)).await
             }
             done => done,
         }

@@ -181,11 +181,13 @@ mod hooks;
 mod lifetime;
 mod engine;
 mod config;
+mod listing;
 mod takeover;
 mod rules;
 mod state;
 mod commit;
 mod session;
+mod principal;
 mod manager;
 mod layer;
 mod service;
@@ -215,7 +217,9 @@ pub use crate::{
     id::{SessionId, StoreKey},
     layer::SessionLayer,
     lifetime::Rolling,
+    listing::{CanList, Listing, NoListing},
     manager::Sessions,
+    principal::{Listed, SessionsOf},
     service::{SessionFuture, SessionService},
     session::{Loaded, Main, Map, Session},
     state::ForcedId,

@@ -10,6 +10,8 @@ use crate::{
     config::Config,
     error::{Error, Operation},
     id::SessionId,
+    listing::{CanList, NoListing},
+    principal::SessionsOf,
     session::{Main, Session},
     state::State,
     takeover::forget,
@@ -32,14 +34,15 @@ use crate::{
 /// sessions.destroy(&id).await?;
 /// # Ok(()) }
 /// ```
-pub struct Sessions<K = Main> {
+pub struct Sessions<K = Main, L = NoListing> {
     config: Arc<Config>,
+    listing: L,
     kind: PhantomData<fn() -> K>,
 }
 
-impl<K> Sessions<K> {
-    pub(crate) fn new(config: Arc<Config>) -> Self {
-        Self { config, kind: PhantomData }
+impl<K, L> Sessions<K, L> {
+    pub(crate) fn new(config: Arc<Config>, listing: L) -> Self {
+        Self { config, listing, kind: PhantomData }
     }
 
     /// The session of this id, if there is one. There is no response that would save its changes: call
@@ -73,15 +76,26 @@ impl<K> Sessions<K> {
         };
         done.map_err(|e| Error::store(Operation::Destroy, e))
     }
-}
 
-impl<K> Clone for Sessions<K> {
-    fn clone(&self) -> Self {
-        Self::new(self.config.clone())
+    /// The sessions of this principal, as [`Session::set_principal`] has named it: for "your devices", "sign out
+    /// everywhere", and jobs that close an account. Of a layer from
+    /// [`SessionLayer::by_principal`](crate::SessionLayer::by_principal) only.
+    #[must_use]
+    pub fn of(&self, principal: impl Into<Box<str>>) -> SessionsOf<K>
+    where
+        L: CanList,
+    {
+        SessionsOf::new(self.config.clone(), self.listing.listing().clone(), principal.into())
     }
 }
 
-impl<K> fmt::Debug for Sessions<K> {
+impl<K, L: Clone> Clone for Sessions<K, L> {
+    fn clone(&self) -> Self {
+        Self::new(self.config.clone(), self.listing.clone())
+    }
+}
+
+impl<K, L> fmt::Debug for Sessions<K, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Sessions").field(&self.config.engine.store()).finish()
     }

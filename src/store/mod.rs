@@ -30,6 +30,7 @@ pub mod contract;
 mod erased;
 mod error;
 mod predecessor;
+mod principal;
 #[cfg(feature = "memory-store")]
 mod memory;
 #[cfg(feature = "redis-store")]
@@ -53,7 +54,7 @@ use rand::RngCore;
 use sha1::{Digest, Sha1};
 use tokio::{sync::watch, time::Instant};
 
-pub(crate) use self::erased::SharedStore;
+pub(crate) use self::erased::{SharedByPrincipal, SharedStore};
 pub(crate) use self::error::BoxError;
 #[cfg(feature = "memory-store")]
 pub use self::memory::MemoryStore;
@@ -75,6 +76,7 @@ pub use self::tower_sessions::TowerSessions014;
 pub use self::{
     error::{Applied, StoreError, StoreErrorKind},
     predecessor::{Legacy, Predecessor},
+    principal::{ByPrincipal, Found, Owner, Which},
     three_method::{ThreeMethodStore, ThreeMethods},
 };
 use crate::{clock::Timestamp, id::StoreKey};
