@@ -24,7 +24,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use axum_generic_session::{CookieOptions, MaxAge, Rolling, SessionLayer, SqliteStore};
+use axum_generic_session::{
+    CookieOptions, Listing, Main, MaxAge, Rolling, SessionLayer, Sessions, SqliteStore,
+};
 
 mod flags;
 mod users;
@@ -41,12 +43,18 @@ use flags::Flags;
 struct Site {
     users: users::Users,
     attempts: attempts::Attempts,
+    /// The sessions of a member, outside of this request's own.
+    sessions: Sessions<Main, Listing>,
     flags: Flags,
 }
 
+type Layer = SessionLayer<Main, Listing>;
+
 /// The rules of every session of this site.
-fn rules(sessions: SessionLayer, flags: &Flags) -> SessionLayer {
+fn rules(sessions: Layer, flags: &Flags) -> Layer {
     sessions
+        // A member has so many devices at most; the one signed in longest ago makes room.
+        .keep_newest(10)
         // The idle timeout, and the absolute one. "Remember me" is a longer idle timeout: see `account.rs`.
         .ttl(flags.idle)
         .max_lifetime(flags.absolute)
@@ -62,7 +70,7 @@ fn rules(sessions: SessionLayer, flags: &Flags) -> SessionLayer {
         )
 }
 
-fn router(site: Arc<Site>, sessions: SessionLayer) -> Router {
+fn router(site: Arc<Site>, sessions: Layer) -> Router {
     let pages = Router::new()
         .route("/", get(cart::shop))
         .route("/cart", get(cart::show).post(cart::change))
@@ -131,17 +139,19 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     };
     let sessions = match &flags.redis {
         #[cfg(feature = "redis-store")]
-        Some(url) => SessionLayer::new(axum_generic_session::RedisStore::connect(url).await?),
+        Some(url) => SessionLayer::by_principal(axum_generic_session::RedisStore::connect(url).await?),
         #[cfg(not(feature = "redis-store"))]
         Some(_) => return Err("--redis needs the feature redis-store: add it to --features".into()),
-        None => SessionLayer::new(SqliteStore::open(&flags.db)?),
+        None => SessionLayer::by_principal(SqliteStore::open(&flags.db)?),
     };
+    let sessions = rules(sessions, &flags);
     let site = Arc::new(Site {
         users: users::Users::open(&flags.db)?,
         attempts: attempts::Attempts::default(),
+        sessions: sessions.sessions()?,
         flags: flags.clone(),
     });
-    let app = router(site, rules(sessions, &flags));
+    let app = router(site, sessions);
     // Loopback only. Facing the world this stands behind a server that speaks TLS, with `secure(false)` gone.
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", flags.port)).await?;
     println!("http://{}  (plain http, for development; {flags})", listener.local_addr()?);

@@ -107,7 +107,10 @@ impl Users {
         Ok(answer.await??)
     }
 
-    async fn hashing<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> Result<R, Trouble> {
+    async fn hashing<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, Trouble> {
         let _turn = self.hashing.acquire().await?;
         Ok(spawn_blocking(work).await?)
     }
