@@ -231,28 +231,19 @@ pub(crate) async fn show(
     session: Session<Visit>,
 ) -> Result<Markup, Trouble> {
     let remembered = matches!(session.cookie().await?.max_age, MaxAge::For(_));
-    let devices = site.sessions.of(member.id.to_string()).list::<Device>().await?.len();
+    let devices = devices::section(&site, &member, &page, &session).await?;
     Ok(page.render("Account", html! {
         h1 { "Hello, " (member.name) }
-        div.cards {
-            section.card {
-                h2 { "This session" }
-                dl {
-                    dt { "Without a click it ends" } dd { (page.idle_end) }
-                    dt { "In any case it ends" } dd { (page.absolute_end) }
-                    dt { "Remembered on this device" } dd { @if remembered { "Yes" } @else { "No" } }
-                }
-            }
-            section.card {
-                h2 { "Your devices" }
-                p { "You are signed in on " b { @if devices == 1 { "this one" } @else { (devices) } } "." }
-                p { a href="/devices" { "See them, sign them out" } }
-            }
-            section.card {
-                h2 { "Your password" }
-                p { "A new one signs out every other device." }
-                p { a href="/account/password" { "Change it" } }
-            }
+        dl.card {
+            div { dt { "Without a click you are signed out" } dd { (page.idle_end) } }
+            div { dt { "In any case you are signed out" } dd { (page.absolute_end) } }
+            div { dt { "Remembered on this device" } dd { @if remembered { "yes" } @else { "no" } } }
+        }
+        (devices)
+        section {
+            h2 { "Your password" }
+            p.quiet { "A new one signs out every other device." }
+            p { a.button.quiet href="/account/password" { "Change it" } }
         }
     }))
 }

@@ -15,6 +15,7 @@ use time::{OffsetDateTime, macros::format_description};
 use crate::{
     Site,
     pages::{Page, Trouble},
+    users::User,
     visit::{self, Checked, Member, NoFields, Visit},
 };
 
@@ -23,6 +24,8 @@ use crate::{
 pub(crate) struct Device {
     pub(crate) device: String,
 }
+
+const UNKNOWN: &str = "A device we do not know";
 
 /// A device as its owner would call it, by what the browser says of itself.
 pub(crate) fn name(headers: &HeaderMap) -> String {
@@ -52,7 +55,7 @@ pub(crate) fn name(headers: &HeaderMap) -> String {
     match (browser, system) {
         (Some(browser), Some(system)) => format!("{browser} on {system}"),
         (Some(one), None) | (None, Some(one)) => one.to_owned(),
-        (None, None) => "A device we do not know".to_owned(),
+        (None, None) => UNKNOWN.to_owned(),
     }
 }
 
@@ -81,47 +84,63 @@ fn ago(moment: Timestamp) -> String {
     }
 }
 
-pub(crate) async fn show(
-    State(site): State<Arc<Site>>,
-    Member(member): Member,
-    page: Page,
-    session: Session<Device>,
+/// The list on the account's page.
+pub(crate) async fn section(
+    site: &Site,
+    member: &User,
+    page: &Page,
+    session: &Session<Visit>,
 ) -> Result<Markup, Trouble> {
     let this = session.handle().await?;
     let devices = site.sessions.of(member.id.to_string()).list::<Device>().await?;
-    Ok(page.render("Your devices", html! {
-        h1 { "Your devices" }
-        p.quiet { "Where you are signed in. If you do not know one of them, sign it out and change your password." }
-        ul.rows {
-            @for device in &devices {
-                @let is_this = this.as_ref() == Some(&device.handle);
-                @let name = device.value.as_ref().map_or("A device we do not know", |d| d.device.as_str());
-                li {
-                    div.what {
-                        b { (name) @if is_this { " " span.badge { "this one" } } }
-                        span.quiet {
-                            "Signed in " (ago(device.since)) " · seen " (ago(device.last_seen))
+    Ok(html! {
+        section {
+            h2 { "Your devices" }
+            p.quiet { "Where you are signed in. One that you do not know? Sign it out, then change your password." }
+            ul.rows {
+                @for device in &devices {
+                    @let is_this = this.as_ref() == Some(&device.handle);
+                    @let name = device.value.as_ref().map_or(UNKNOWN, |d| d.device.as_str());
+                    li {
+                        (picture(name))
+                        div.what {
+                            b { (name) @if is_this { " " span.badge { "this one" } } }
+                            span.quiet { "Signed in " (ago(device.since)) " · seen " (ago(device.last_seen)) }
                         }
-                    }
-                    @if is_this {
-                        form method="post" action="/signout" { (page.token()) button.quiet { "Sign out" } }
-                    } @else {
-                        form method="post" action="/devices/end" {
-                            (page.token())
-                            input type="hidden" name="handle" value=(device.handle);
-                            button.quiet aria-label={ "Sign out " (name) ", " (device.handle) } { "Sign out" }
+                        @if is_this {
+                            form method="post" action="/signout" { (page.token()) button.quiet { "Sign out" } }
+                        } @else {
+                            form method="post" action="/devices/end" {
+                                (page.token())
+                                input type="hidden" name="handle" value=(device.handle);
+                                button.quiet aria-label={ "Sign out " (name) ", " (device.handle) } { "Sign out" }
+                            }
                         }
                     }
                 }
             }
-        }
-        @if devices.len() > 1 {
-            form method="post" action="/devices/end-others" {
-                (page.token())
-                button.danger { "Sign out all others" }
+            @if devices.len() > 1 {
+                form method="post" action="/devices/end-others" {
+                    (page.token())
+                    button.danger { "Sign out all others" }
+                }
             }
         }
-    }))
+    })
+}
+
+/// A telephone or a computer.
+fn picture(name: &str) -> Markup {
+    let is_small = ["iPhone", "iPad", "Android"].iter().any(|system| name.ends_with(system));
+    html! {
+        svg.icon viewBox="0 0 24 24" aria-hidden="true" {
+            @if is_small {
+                path d="M8 3h8a1.5 1.5 0 0 1 1.5 1.5v15A1.5 1.5 0 0 1 16 21H8a1.5 1.5 0 0 1-1.5-1.5v-15A1.5 1.5 0 0 1 8 3zM11 18h2" {}
+            } @else {
+                path d="M5.5 5h13A1.5 1.5 0 0 1 20 6.5V15H4V6.5A1.5 1.5 0 0 1 5.5 5zM2.5 18.5h19" {}
+            }
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -141,7 +160,7 @@ pub(crate) async fn end(
         false => "That device was signed out already.",
     };
     visit::flash(&session, text).await?;
-    Ok(Redirect::to("/devices"))
+    Ok(Redirect::to("/account"))
 }
 
 pub(crate) async fn end_others(
@@ -154,5 +173,5 @@ pub(crate) async fn end_others(
     let text =
         count(ended).map_or("There is no other device.".into(), |devices| format!("{devices} signed out."));
     visit::flash(&session, text).await?;
-    Ok(Redirect::to("/devices"))
+    Ok(Redirect::to("/account"))
 }

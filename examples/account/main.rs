@@ -80,7 +80,6 @@ fn router(site: Arc<Site>, sessions: Layer) -> Router {
         .route("/signout", post(account::sign_out))
         .route("/account", get(account::show))
         .route("/account/password", get(account::password_form).post(account::change_password))
-        .route("/devices", get(devices::show))
         .route("/devices/end", post(devices::end))
         .route("/devices/end-others", post(devices::end_others))
         .route("/theme", post(visit::set_theme))

@@ -117,7 +117,7 @@ impl Page {
     pub(crate) fn ends(&self) -> Markup {
         html! {
             span #ends {
-                "If you do nothing, you will be signed out " (self.idle_end)
+                "Without a click you are signed out " (self.idle_end)
                 ", and in any case " (self.absolute_end) "."
             }
         }

@@ -7,9 +7,9 @@ const two = (n) => String(n).padStart(2, "0");
 function tick() {
   for (const clock of clocks) {
     const left = Math.max(0, Math.ceil(clock.dataset.left - (Date.now() - opened) / 1000));
-    const [days, hours, minutes] = [left / 86400, (left / 3600) % 24, (left / 60) % 60].map(Math.floor);
-    if (days > 1) clock.textContent = `in ${days} days`;
-    else if (left >= 3600) clock.textContent = `in ${days * 24 + hours}:${two(minutes)}:${two(left % 60)}`;
+    const [hours, minutes] = [left / 3600, (left / 60) % 60].map(Math.floor);
+    if (hours >= 48) clock.textContent = `in ${Math.round(left / 86400)} days`;
+    else if (hours > 0) clock.textContent = `in ${hours}:${two(minutes)}:${two(left % 60)}`;
     else clock.textContent = `in ${minutes}:${two(left % 60)}`;
     if (left === 0) location.replace("/away");
   }
