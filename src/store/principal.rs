@@ -69,7 +69,7 @@ pub struct Found {
 ///   are told `Gone`, or have their new key ended too. One that becomes the owner's during the call may be either.
 /// * Records in [`Layout::Plain`](super::Layout::Plain) have no principal, and are nobody's.
 ///
-/// `store::contract::Contract::by_principal` (feature `store-contract`) asks all this of a store.
+/// `store::contract::Contract::run_by_principal` (feature `store-contract`) asks all this of a store.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot list sessions by principal",
     label = "this store cannot tell whose a session is",

@@ -59,6 +59,16 @@ async fn keeps_the_contract() {
     assert_eq!(report.left_out(), ["to the millisecond"], "{report}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn finds_sessions_by_their_principal() {
+    let server = MariaDb::shared();
+    Contract::new(|| store(&server, "owners")).rounds(20).run_by_principal().await;
+    for level in ["SERIALIZABLE", "READ-COMMITTED", "READ-UNCOMMITTED"] {
+        let setting: &'static str = format!("SET SESSION tx_isolation = '{level}'").leak();
+        Contract::new(|| store_with(server.port(), "owners", setting)).rounds(10).run_by_principal().await;
+    }
+}
+
 /// The traps together: a session that is not strict, in another time zone, at each isolation level.
 #[tokio::test(flavor = "multi_thread")]
 async fn keeps_the_contract_whatever_the_session_is_set_to() {
