@@ -232,20 +232,23 @@ pub(crate) async fn show(
 ) -> Result<Markup, Trouble> {
     let remembered = matches!(session.cookie().await?.max_age, MaxAge::For(_));
     let devices = devices::section(&site, &member, &page, &session).await?;
-    Ok(page.render("Account", html! {
-        h1 { "Hello, " (member.name) }
-        dl.card {
-            div { dt { "Without a click you are signed out" } dd { (page.idle_end) } }
-            div { dt { "In any case you are signed out" } dd { (page.absolute_end) } }
-            div { dt { "Remembered on this device" } dd { @if remembered { "yes" } @else { "no" } } }
-        }
-        (devices)
-        section {
-            h2 { "Your password" }
-            p.quiet { "A new one signs out every other device." }
-            p { a.button.quiet href="/account/password" { "Change it" } }
-        }
-    }))
+    Ok(page.render(
+        "Account",
+        html! {
+            h1 { "Hello, " (member.name) }
+            dl.card {
+                div { dt { "Without a click you are signed out" } dd { (page.idle_end) } }
+                div { dt { "In any case you are signed out" } dd { (page.absolute_end) } }
+                div { dt { "Remembered on this device" } dd { @if remembered { "yes" } @else { "no" } } }
+            }
+            (devices)
+            section {
+                h2 { "Your password" }
+                p.quiet { "A new one signs out every other device." }
+                p { a.button.quiet href="/account/password" { "Change it" } }
+            }
+        },
+    ))
 }
 
 fn password_page(page: &Page, why: Option<&str>) -> Markup {

@@ -12,8 +12,9 @@ const WINDOW: Duration = Duration::from_secs(5 * 60);
 /// Addresses remembered at one time.
 const ROOM: usize = 10_000;
 
-/// Wrong passwords per address, in this process. A site on several machines counts in what they share, behind a proxy
-/// by the address that the proxy vouches for, and counts per account as well. Not per session: those are free.
+/// Wrong passwords per address, in this process. A site on several machines counts in what they share; behind a proxy
+/// it takes the address that the proxy vouches for, of IPv6 the first half; and it counts per account as well. Not per
+/// session: those are free.
 #[derive(Default)]
 pub(crate) struct Attempts(Mutex<HashMap<IpAddr, (u32, Instant)>>);
 
@@ -24,6 +25,10 @@ impl Attempts {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() >= ROOM {
             counts.retain(|_, (_, since)| since.elapsed() < WINDOW);
+        }
+        if counts.len() >= ROOM {
+            // So many addresses at one time are an attack that a table in memory does not end.
+            counts.clear();
         }
         let (count, since) = counts.entry(from.ip()).or_insert((0, Instant::now()));
         if since.elapsed() >= WINDOW {

@@ -135,9 +135,9 @@ fn picture(name: &str) -> Markup {
     html! {
         svg.icon viewBox="0 0 24 24" aria-hidden="true" {
             @if is_small {
-                path d="M8 3h8a1.5 1.5 0 0 1 1.5 1.5v15A1.5 1.5 0 0 1 16 21H8a1.5 1.5 0 0 1-1.5-1.5v-15A1.5 1.5 0 0 1 8 3zM11 18h2" {}
+                rect x="6.5" y="3" width="11" height="18" rx="1.5" {} path d="M11 18h2" {}
             } @else {
-                path d="M5.5 5h13A1.5 1.5 0 0 1 20 6.5V15H4V6.5A1.5 1.5 0 0 1 5.5 5zM2.5 18.5h19" {}
+                rect x="4" y="5" width="16" height="10.5" rx="1.5" {} path d="M2.5 19h19" {}
             }
         }
     }

@@ -58,8 +58,10 @@ fn time(text: &str) -> Result<Duration, String> {
         Some('d') => 24 * 60 * 60,
         _ => return Err(wrong()),
     };
-    let number: u32 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    Ok(Duration::from_secs(u64::from(number) * unit))
+    match text[..text.len() - 1].parse::<u32>() {
+        Ok(number) if number > 0 => Ok(Duration::from_secs(u64::from(number) * unit)),
+        _ => Err(wrong()),
+    }
 }
 
 impl fmt::Display for Flags {

@@ -136,6 +136,8 @@ async fn main() -> Result<(), Box<dyn StdError>> {
             std::process::exit(2);
         }
     };
+    let log = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr).init();
     let sessions = match &flags.redis {
         #[cfg(feature = "redis-store")]
         Some(url) => SessionLayer::by_principal(axum_generic_session::RedisStore::connect(url).await?),

@@ -101,13 +101,13 @@ impl Page {
             } @else {
                 p { "One cookie, for your cart and your login. No other." }
             }
-            form.theme method="post" action="/theme" {
+            form method="post" action="/theme" {
                 (self.token())
                 input type="hidden" name="back" value=(self.path);
-                @for (theme, value, word) in
-                    [(Theme::Auto, "auto", "Auto"), (Theme::Light, "light", "Light"), (Theme::Dark, "dark", "Dark")]
-                {
-                    button name="theme" value=(value) aria-pressed=(theme == self.shown.theme) { (word) }
+                div.theme role="group" aria-label="Colours" {
+                    @for (theme, value, word) in THEMES {
+                        button name="theme" value=(value) aria-pressed=(theme == self.shown.theme) { (word) }
+                    }
                 }
             }
         }
@@ -123,6 +123,9 @@ impl Page {
         }
     }
 }
+
+const THEMES: [(Theme, &str, &str); 3] =
+    [(Theme::Auto, "auto", "Auto"), (Theme::Light, "light", "Light"), (Theme::Dark, "dark", "Dark")];
 
 /// A moment ahead, for people and for the script.
 #[derive(Clone, Copy)]
@@ -207,84 +210,64 @@ pub(crate) fn complaint(why: Option<&str>) -> Markup {
 }
 
 /// A page without a visitor: for what happens where there is no session, or it cannot be had.
-fn plain(status: StatusCode, title: &str, content: &Markup) -> Response {
+fn plain(status: StatusCode, title: &str, words: &[&str], link: Option<(&str, &str)>) -> Response {
     let nothing = html! {};
-    let content = html! { section.narrow { h1 { (title) } (content) } };
+    let content = html! {
+        section.narrow {
+            h1 { (title) }
+            @for words in words { p { (words) } }
+            @if let Some((to, words)) = link { p { a.button href=(to) { (words) } } }
+        }
+    };
     (status, frame(title, Theme::Auto, &nothing, &nothing, &content)).into_response()
 }
 
 /// Where the script goes when the time is over; another tab may have kept the session alive.
 pub(crate) async fn away() -> Response {
-    plain(
-        StatusCode::OK,
-        "Still there?",
-        &html! {
-            p { "You have not done anything here for a while, so we closed the page you had open." }
-            p { a.button href="/account" { "Continue" } }
-        },
-    )
+    let words = ["You have not done anything here for a while, so we closed the page you had open."];
+    plain(StatusCode::OK, "Still there?", &words, Some(("/account", "Continue")))
 }
 
 pub(crate) async fn not_found() -> Response {
-    plain(
-        StatusCode::NOT_FOUND,
-        "There is no such page",
-        &html! { p { a.button href="/" { "To the teas" } } },
-    )
+    plain(StatusCode::NOT_FOUND, "There is no such page", &[], Some(("/", "To the teas")))
 }
 
 pub(crate) fn bad_request(why: &impl fmt::Display) -> Response {
-    plain(StatusCode::BAD_REQUEST, "That form was not one of ours", &html! { p { (why.to_string()) } })
+    plain(StatusCode::BAD_REQUEST, "That form was not one of ours", &[&why.to_string()], None)
 }
 
 pub(crate) fn no_cookies() -> Response {
-    plain(
-        StatusCode::FORBIDDEN,
-        "This needs a cookie",
-        &html! {
-            p {
-                "Your browser has sent no cookie, so we could not tell that this was you. We use one, to know your cart and \
-                 your login, and nothing else."
-            }
-            p { "Allow cookies for this site, go back, reload the page, and try again." }
-            p { a.button href="/" { "To the teas" } }
-        },
-    )
+    let words = [
+        "Your browser has sent no cookie, so we could not tell that this was you: either it keeps none for \
+         this site, or your session has ended. We use one, to know your cart and your login, and nothing else.",
+        "Allow cookies for this site, go back, reload the page, and try again.",
+    ];
+    plain(StatusCode::FORBIDDEN, "This needs a cookie", &words, Some(("/", "To the teas")))
 }
 
 pub(crate) fn stale_form() -> Response {
-    plain(
-        StatusCode::FORBIDDEN,
-        "That page was too old",
-        &html! {
-            p { "You have signed in or out since, or it was open for so long that your session has ended. Nothing was changed." }
-            p { a.button href="/" { "Start again" } }
-        },
-    )
+    let words = [
+        "You have signed in or out since, or it was open for so long that your session has ended.",
+        "Nothing was changed.",
+    ];
+    plain(StatusCode::FORBIDDEN, "That page was too old", &words, Some(("/", "Start again")))
+}
+
+fn our_fault(status: StatusCode) -> Response {
+    plain(status, "Something went wrong", &["It was not you. Please try again."], None)
 }
 
 /// Draws a page for the errors of sessions, wherever they come from: a handler, or the layer itself.
 pub(crate) async fn explain(response: Response) -> Response {
     let Some(error) = response.extensions().get::<Error>() else { return response };
     let mut page = if error.is_gone() {
-        plain(
-            error.status(),
-            "You have been signed out",
-            &html! {
-                p { "Your session ended while this request was under way, perhaps from another device. Nothing was changed." }
-                p { a.button href="/signin" { "Sign in" } }
-            },
-        )
+        let words = ["Your session ended while this request was under way, perhaps from another device."];
+        plain(error.status(), "You have been signed out", &words, Some(("/signin", "Sign in")))
     } else if error.is_unavailable() {
-        plain(
-            error.status(),
-            "Back in a minute",
-            &html! {
-                p { "We cannot reach our own memory right now. You are still signed in; please try again." }
-            },
-        )
+        let words = ["We cannot reach our own memory right now. You are still signed in; please try again."];
+        plain(error.status(), "Back in a minute", &words, None)
     } else {
-        plain(error.status(), "Something went wrong", &html! { p { "It was not you. Please try again." } })
+        our_fault(error.status())
     };
     // What the answer said beside its status: when to try again, for whom it may be kept.
     for (name, value) in response.headers() {
@@ -316,13 +299,7 @@ impl IntoResponse for Trouble {
             Self::Session(error) => error.into_response(),
             Self::Ours(error) => {
                 tracing::error!(%error, "a page failed");
-                plain(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "Something went wrong",
-                    &html! {
-                        p { "It was not you. Please try again." }
-                    },
-                )
+                our_fault(StatusCode::INTERNAL_SERVER_ERROR)
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -10,6 +10,7 @@ use argon2::{
     Argon2, PasswordHash, PasswordHasher, PasswordVerifier,
     password_hash::{SaltString, rand_core::OsRng},
 };
+use axum_generic_session::store::BoxError;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
@@ -25,9 +26,6 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS users (
 /// A hash costs 19 MiB and a core for some 20 ms, by intent. More at one time than this, and they wait.
 const HASHES_AT_ONCE: usize = 2;
 
-/// What the password of a name that nobody has is compared with: the answer must take the same time.
-static NOBODY: LazyLock<Option<String>> = LazyLock::new(|| hash("nobody's").ok());
-
 #[derive(Clone)]
 pub(crate) struct User {
     pub(crate) id: i64,
@@ -37,14 +35,16 @@ pub(crate) struct User {
 pub(crate) struct Users {
     db: Arc<Mutex<Connection>>,
     hashing: Semaphore,
+    /// What the password of a name that nobody has is compared with: the answer must take the same time.
+    nobody: String,
 }
 
 impl Users {
-    pub(crate) fn open(path: &Path) -> Result<Self, rusqlite::Error> {
+    pub(crate) fn open(path: &Path) -> Result<Self, BoxError> {
         let db = Connection::open(path)?;
         db.busy_timeout(Duration::from_secs(2))?;
         db.execute(TABLE, [])?;
-        Ok(Self { db: Arc::new(Mutex::new(db)), hashing: Semaphore::new(HASHES_AT_ONCE) })
+        Ok(Self { db: Arc::new(Mutex::new(db)), hashing: Semaphore::new(HASHES_AT_ONCE), nobody: hash("")? })
     }
 
     /// A new user; `None` if the name is taken.
@@ -71,9 +71,9 @@ impl Users {
                 db.query_row(sql, [name], user).optional()
             })
             .await?;
+        let (user, stored) = found.unzip();
+        let stored = stored.unwrap_or_else(|| self.nobody.clone());
         self.hashing(move || {
-            let (user, stored) = found.unzip();
-            let stored = stored.or_else(|| NOBODY.clone()).ok_or("no hash to compare with")?;
             let stored = PasswordHash::new(&stored).map_err(|e| e.to_string())?;
             let is_right = Argon2::default().verify_password(password.as_bytes(), &stored).is_ok();
             Ok(user.filter(|_| is_right))
@@ -117,7 +117,7 @@ impl Users {
 }
 
 /// Argon2id with the parameters that OWASP recommends, and a salt: one line of text that says all of it.
-fn hash(password: &str) -> Result<String, Trouble> {
+fn hash(password: &str) -> Result<String, BoxError> {
     let salt = SaltString::generate(&mut OsRng);
     let hash = Argon2::default().hash_password(password.as_bytes(), &salt).map_err(|e| e.to_string())?;
     Ok(hash.to_string())

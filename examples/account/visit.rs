@@ -53,8 +53,8 @@ pub(crate) struct Shown {
 
 /// Gives a page its token, and the flash message, which is gone with that.
 ///
-/// Every page here has a form, so every visitor gets a session with the first one. Where most pages have none, call this
-/// for those that do: who only looks then costs the store nothing.
+/// Every page here has a form, so every visitor gets a session with the first one. Where most pages have none, call
+/// this for those that do: who only looks then costs the store nothing.
 pub(crate) async fn open(session: &Session<Visit>) -> Result<Shown, Error> {
     let shown = |visit: &mut Visit| {
         if visit.csrf.is_empty() {
@@ -144,7 +144,11 @@ impl<T: DeserializeOwned> FromRequest<Arc<Site>> for Checked<T> {
         let session = Session::<Visit>::from_request_parts(&mut parts, site).await;
         let visit =
             session.map_err(IntoResponse::into_response)?.get().await.map_err(IntoResponse::into_response)?;
-        let has_cookie = parts.headers.contains_key(header::COOKIE);
+        let has_cookie = parts
+            .headers
+            .get_all(header::COOKIE)
+            .iter()
+            .any(|cookies| cookies.to_str().is_ok_and(|cookies| cookies.contains("axum.sid=")));
         let form = Form::<WithToken<T>>::from_request(Request::from_parts(parts, body), site).await;
         let Form(form) = form.map_err(|why| pages::bad_request(&why))?;
         // A session without a token has no form, so an empty one is no match.

@@ -1,5 +1,7 @@
 //! One member, several browsers at once.
 
+#[cfg(feature = "redis-store")]
+use crate::site::until;
 use crate::site::{PASSWORD, Site};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,4 +69,31 @@ async fn nobody_signs_out_the_device_of_somebody_else() {
         browser.close().await;
     }
     site.stop().await;
+}
+
+#[cfg(feature = "redis-store")]
+#[tokio::test(flavor = "multi_thread")]
+async fn all_of_it_with_the_sessions_in_redis_and_an_outage_is_not_a_logout() {
+    let redis = tokio::task::spawn_blocking(crate::servers::redis::Redis::start).await.expect("a Redis");
+    let site = Site::start(&["--redis", &redis.url()]).await;
+    assert!(site.words().contains("sessions in Redis, users in account.db"));
+    let (desk, sofa) = (site.member("ada").await, site.visitor().await);
+    sofa.press("li:has(.sencha) button").await;
+    sofa.goto("/signin").await;
+    sofa.sign_in("ada", PASSWORD).await;
+    assert_eq!(sofa.text(".count").await, "1", "the guest's cart");
+
+    redis.signal("STOP");
+    sofa.goto("/account").await;
+    assert_eq!(sofa.text("h1").await, "Back in a minute");
+    redis.signal("CONT");
+    until("Redis is back", || sofa.is_signed_in()).await;
+    assert_eq!(sofa.texts(".what b").await, ["Chrome on Linux this one", "Chrome on Linux"]);
+    sofa.press("button.danger").await;
+    assert_eq!(sofa.text("[role=status]").await, "One other device is signed out.");
+    assert!(!desk.is_signed_in().await);
+    desk.close().await;
+    sofa.close().await;
+    site.stop().await;
+    tokio::task::spawn_blocking(move || drop(redis)).await.expect("the end");
 }

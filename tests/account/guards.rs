@@ -30,7 +30,7 @@ async fn ada(site: &Site) -> Client {
     let mut client = client(site);
     let token = token(&mut client, "/signup").await;
     let form = format!("csrf={token}&name=ada&password={PASSWORD}").replace(' ', "+");
-    client.post("/signup", &form).await.expect_status(303);
+    assert_eq!(client.post("/signup", &form).await.status, 303);
     client
 }
 
@@ -59,7 +59,7 @@ async fn no_change_without_the_token_of_this_very_session() {
     }
     let page = ada.get("/account").await.expect_status(200).text();
     assert!(page.contains("Hello, ada") && !page.contains("data-theme") && !page.contains("class=\"count\""));
-    sign_in(&mut client(&site), "password=kettle+whistles+softly").await.expect_status(303);
+    assert_eq!(sign_in(&mut client(&site), "password=kettle+whistles+softly").await.status, 303);
     site.stop().await;
 }
 
@@ -72,7 +72,9 @@ impl Refused for Answer {
     fn expect_refused(&self, path: &str) {
         match self.status.as_u16() {
             303 => assert!(self.header("location").starts_with("/signin?next="), "{path}"),
-            status => assert_eq!((status, self.text().contains("This needs a cookie")), (403, true), "{path}"),
+            status => {
+                assert_eq!((status, self.text().contains("This needs a cookie")), (403, true), "{path}")
+            }
         }
     }
 }
@@ -85,12 +87,12 @@ async fn an_id_and_a_token_from_before_the_login_are_dead() {
     let token = token(&mut victim, "/signin").await;
     let planted = victim.cookie("axum.sid").expect("a session").to_owned();
     let form = format!("csrf={token}&name=ada&password=kettle+whistles+softly");
-    victim.post("/signin", &form).await.expect_status(303);
+    assert_eq!(victim.post("/signin", &form).await.status, 303);
     assert_ne!(victim.cookie("axum.sid"), Some(planted.as_str()));
-    victim.post("/theme", &format!("csrf={token}&theme=dark")).await.expect_status(403);
+    assert_eq!(victim.post("/theme", &format!("csrf={token}&theme=dark")).await.status, 403);
     let mut attacker = client(&site);
     attacker.set_cookie("axum.sid", &planted);
-    attacker.get("/account").await.expect_status(303);
+    assert_eq!(attacker.get("/account").await.status, 303);
     site.stop().await;
 }
 
@@ -111,7 +113,8 @@ async fn the_way_back_after_the_login_stays_on_the_site() {
         ("", "/account"),
     ] {
         let next: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
-        let answer = sign_in(&mut client(&site), &format!("password=kettle+whistles+softly&next={next}")).await;
+        let answer =
+            sign_in(&mut client(&site), &format!("password=kettle+whistles+softly&next={next}")).await;
         assert_eq!((answer.status.as_u16(), answer.header("location").as_str()), (303, goes), "{next}");
     }
     site.stop().await;
@@ -122,7 +125,7 @@ async fn guessing_ends_after_ten_times() {
     let site = Site::start(&[]).await;
     ada(&site).await;
     for _ in 0..10 {
-        sign_in(&mut client(&site), "password=a+guess").await.expect_status(422);
+        assert_eq!(sign_in(&mut client(&site), "password=a+guess").await.status, 422);
     }
     // Not by session, and not only for that name; the right password does not tell either.
     let answer = sign_in(&mut client(&site), "password=kettle+whistles+softly").await.expect_status(429);

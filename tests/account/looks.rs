@@ -145,24 +145,17 @@ async fn pictures() {
         desk.press(&format!("li:has(.{tea}) button")).await;
     }
     desk.goto("/").await;
-    picture(&desk, "shop-light").await;
+    picture(&desk, "wide-light").await;
     desk.goto("/signin").await;
-    picture(&desk, "signin-light").await;
+    desk.tick("input[name=remember]").await;
     desk.sign_in("ada", PASSWORD).await;
-    picture(&desk, "account-light").await;
-    desk.goto("/cart").await;
-    picture(&desk, "cart-light").await;
-    prefers(&desk, "dark").await;
-    desk.goto("/").await;
-    picture(&desk, "shop-dark").await;
     desk.goto("/account").await;
-    picture(&desk, "account-dark").await;
+    prefers(&desk, "dark").await;
+    picture(&desk, "wide-dark").await;
     prefers(&phone, "light").await;
     size(&phone, 320, 640).await;
-    for (page, name) in [("/", "shop"), ("/account", "account")] {
-        phone.goto(page).await;
-        picture(&phone, &format!("{name}-narrow")).await;
-    }
+    phone.goto("/account").await;
+    picture(&phone, "narrow").await;
     desk.close().await;
     phone.close().await;
     site.stop().await;

@@ -34,7 +34,7 @@ async fn without_javascript_nothing_is_missing_but_the_counting() {
     assert!(is_time(&ada.text("#ends time").await), "{ends}");
     assert!(ends.contains(", and in any case on "), "{ends}");
 
-    ada.press("form.theme button[value=dark]").await;
+    ada.press(".theme button[value=dark]").await;
     assert_eq!(ada.attribute("html", "data-theme").await.as_deref(), Some("dark"));
     ada.goto("/cart").await;
     assert_eq!(ada.texts(".amount output").await, ["1"]);
