@@ -75,6 +75,29 @@ async fn a_connection_of_the_applications_own_keeps_the_contract() {
     Contract::new(open).run().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_server_finds_sessions_by_their_principal() {
+    let server = Redis::start();
+    Contract::new(|| open(&server)).run_by_principal().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_finds_sessions_by_their_principal() {
+    let cluster = RedisCluster::start();
+    let open = || async { RedisStore::cluster(cluster.urls()).connect().await.unwrap() };
+    Contract::new(open).run_by_principal().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_waits_for_its_replica_finds_sessions_by_their_principal() {
+    let sentinel = RedisSentinel::start();
+    let open = || async {
+        let store = RedisStore::sentinel(sentinel.urls(), RedisSentinel::NAME);
+        store.ack_replicas(1, Duration::from_secs(1)).connect().await.unwrap()
+    };
+    Contract::new(open).rounds(10).run_by_principal().await;
+}
+
 /// Neither RESP3 nor `PEXPIRETIME`, and no word about its version: what Redis 6.2 behind a proxy looks like.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_knows_less_keeps_the_contract() {
