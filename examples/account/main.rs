@@ -14,10 +14,10 @@
 //! | `pages.rs` | the frame of every page, forms, errors |
 //! | `users.rs`, `attempts.rs` | names and passwords; how often one may be guessed |
 
-use std::{error::Error as StdError, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
-    Router,
+    BoxError, Router,
     extract::{DefaultBodyLimit, Request},
     http::{HeaderValue, header},
     middleware::{self, Next},
@@ -128,7 +128,7 @@ async fn headers(request: Request, next: Next) -> Response {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn StdError>> {
+async fn main() -> Result<(), BoxError> {
     let flags = match Flags::read(std::env::args().skip(1)) {
         Ok(flags) => flags,
         Err(why) => {

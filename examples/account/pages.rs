@@ -1,8 +1,9 @@
 //! The frame of every page, the parts of forms, and what is said when something goes wrong.
 
-use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use axum::{
+    BoxError,
     extract::FromRequestParts,
     http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
@@ -281,10 +282,10 @@ pub(crate) async fn explain(response: Response) -> Response {
 /// Why a handler gives up: the session's error has its own answer, anything else is ours to mend.
 pub(crate) enum Trouble {
     Session(Error),
-    Ours(Box<dyn StdError + Send + Sync>),
+    Ours(BoxError),
 }
 
-impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for Trouble {
+impl<E: Into<BoxError>> From<E> for Trouble {
     fn from(error: E) -> Self {
         match error.into().downcast::<Error>() {
             Ok(error) => Self::Session(*error),

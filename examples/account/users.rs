@@ -10,7 +10,7 @@ use argon2::{
     Argon2, PasswordHash, PasswordHasher, PasswordVerifier,
     password_hash::{SaltString, rand_core::OsRng},
 };
-use axum_generic_session::store::BoxError;
+use axum::BoxError;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
