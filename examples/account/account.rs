@@ -237,8 +237,8 @@ pub(crate) async fn show(
         html! {
             h1 { "Hello, " (member.name) }
             dl.card {
-                div { dt { "Without a click you are signed out" } dd { (page.idle_end) } }
-                div { dt { "In any case you are signed out" } dd { (page.absolute_end) } }
+                div { dt { "Signed out if idle" } dd { (page.idle_end) } }
+                div { dt { "Signed out in any case" } dd { (page.absolute_end) } }
                 div { dt { "Remembered on this device" } dd { @if remembered { "yes" } @else { "no" } } }
             }
             (devices)

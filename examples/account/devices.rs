@@ -96,7 +96,7 @@ pub(crate) async fn section(
     Ok(html! {
         section {
             h2 { "Your devices" }
-            p.quiet { "Where you are signed in. One that you do not know? Sign it out, then change your password." }
+            p.quiet { "Where you are signed in. One you do not know? Sign it out, and change your password." }
             ul.rows {
                 @for device in &devices {
                     @let is_this = this.as_ref() == Some(&device.handle);

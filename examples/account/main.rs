@@ -58,8 +58,8 @@ fn rules(sessions: Layer, flags: &Flags) -> Layer {
         // The idle timeout, and the absolute one. "Remember me" is a longer idle timeout: see `account.rs`.
         .ttl(flags.idle)
         .max_lifetime(flags.absolute)
-        // One small write per request, so that the countdown on the page is exact. `Rolling::After(0.1)` costs a
-        // tenth of that.
+        // One small write per request, so that the countdown on the page is exact. With `Rolling::After(0.1)` it would
+        // be one in three minutes at most.
         .rolling(Rolling::EveryRequest)
         .cookie(
             CookieOptions::new()

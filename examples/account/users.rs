@@ -23,7 +23,7 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS users (
     password TEXT NOT NULL
 ) STRICT";
 
-/// A hash costs 19 MiB and a core for some 20 ms, by intent. More at one time than this, and they wait.
+/// A hash costs 19 MiB and a core for some 30 ms, by intent. More at one time than this, and they wait.
 const HASHES_AT_ONCE: usize = 2;
 
 #[derive(Clone)]

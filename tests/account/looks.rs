@@ -22,7 +22,6 @@ async fn prefers(visitor: &Visitor<'_>, scheme: &str) {
 /// Leaves a picture where `ACCOUNT_SCREENSHOTS` says.
 async fn picture(visitor: &Visitor<'_>, name: &str) {
     let Some(folder) = std::env::var_os("ACCOUNT_SCREENSHOTS") else { return };
-    visitor.devtools("Emulation.setScrollbarsHidden", json!({ "hidden": true })).await;
     visitor.run("return document.fonts.ready.then(() => true)").await;
     let png = visitor.client.screenshot().await.expect("a picture");
     let folder = PathBuf::from(folder);
@@ -139,6 +138,9 @@ async fn pictures() {
     phone.goto("/signin").await;
     phone.sign_in("ada", PASSWORD).await;
     let desk = site.visitor().await;
+    for visitor in [&desk, &phone] {
+        visitor.devtools("Emulation.setScrollbarsHidden", json!({ "hidden": true })).await;
+    }
     size(&desk, 1100, 760).await;
     prefers(&desk, "light").await;
     for tea in ["sencha", "oolong", "sencha"] {
@@ -147,8 +149,8 @@ async fn pictures() {
     desk.goto("/").await;
     picture(&desk, "wide-light").await;
     desk.goto("/signin").await;
-    desk.tick("input[name=remember]").await;
     desk.sign_in("ada", PASSWORD).await;
+    size(&desk, 1100, 880).await;
     desk.goto("/account").await;
     prefers(&desk, "dark").await;
     picture(&desk, "wide-dark").await;
