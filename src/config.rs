@@ -12,13 +12,19 @@ use crate::{
     hooks::Hooks,
     id::{SessionId, StoreKey},
     lifetime::Lifetime,
-    listing::KeepNewest,
-    store::SharedPredecessor,
+    store::{SharedByPrincipal, SharedPredecessor},
     transport::Carrier,
 };
 
 /// Decides by the response's status whether what the handler did to the session takes effect.
 pub(crate) type CommitOn = Arc<dyn Fn(StatusCode) -> bool + Send + Sync>;
+
+/// How many sessions a principal may have, and the layer's store as it finds them.
+#[derive(Clone)]
+pub(crate) struct KeepNewest {
+    pub(crate) sessions: usize,
+    pub(crate) store: SharedByPrincipal,
+}
 
 /// All that a request needs to know of its layer.
 #[derive(Clone)]

@@ -14,14 +14,14 @@ use cookie::Key;
 use crate::{
     clock::{Clock, SharedClock},
     codec::Codec,
-    config::Config,
+    config::{Config, KeepNewest},
     cookie::{CookieOptions, MaxAge, Style},
     engine::{Engine, Limits},
     error::ConfigError,
     hooks::{Candidate, Draft, Failure, Hooks, Snapshot, Verdict, hook},
     keyring::{KeyRing, Scheme},
     lifetime::{DEFAULT_TTL, Lifetime, Rolling},
-    listing::{CanList, KeepNewest, Listing, NoListing},
+    listing::{CanList, Listing, NoListing},
     manager::Sessions,
     session::Main,
     store::{
@@ -317,8 +317,8 @@ impl<K, L> SessionLayer<K, L> {
     where
         L: CanList,
     {
-        let listing = self.listing.listing().clone();
-        self.set(|c| c.keep_newest = Some(KeepNewest { sessions, listing }))
+        let store = self.listing.listing().0.clone();
+        self.set(|c| c.keep_newest = Some(KeepNewest { sessions, store }))
     }
 
     /// What happens when a stored session cannot be read: `false` (the default) is an error and leaves it for

@@ -128,6 +128,13 @@
 //!
 //! [`SessionLayer::sessions`] gives a handle that loads, changes and ends sessions by id.
 //!
+//! # Sessions of a person
+//!
+//! [`Session::set_principal`] says at login whose a session is. With a layer made by [`SessionLayer::by_principal`] the same
+//! handle finds them all: [`Sessions::of`] lists the devices of a person, ends one, all others, or all; the example of
+//! [`SessionsOf`] is a page of devices. [`keep_newest`](SessionLayer::keep_newest) bounds their number. A store that cannot
+//! find sessions by their principal is refused by the compiler.
+//!
 //! # When the store fails
 //!
 //! The call that asked gets an [`Error`]; with `?` it becomes a response with a status and no body, its cause in the log. No

@@ -6,7 +6,7 @@ use std::{cmp::Reverse, fmt};
 use crate::{
     clock::Timestamp,
     codec::Content,
-    config::Config,
+    config::{Config, KeepNewest},
     id::{StoreKey, handle},
     store::{Owner, SharedByPrincipal, StoreError, Which},
 };
@@ -43,13 +43,6 @@ impl fmt::Debug for Listing {
     }
 }
 
-/// How many sessions a principal may have.
-#[derive(Clone)]
-pub(crate) struct KeepNewest {
-    pub(crate) sessions: usize,
-    pub(crate) listing: Listing,
-}
-
 /// A session that was found.
 pub(crate) struct Seen {
     pub(crate) digest: [u8; 32],
@@ -63,11 +56,11 @@ pub(crate) struct Seen {
 /// The principal's sessions, the newest login first.
 pub(crate) async fn find(
     config: &Config,
-    listing: &Listing,
+    store: &SharedByPrincipal,
     principal: &str,
 ) -> Result<Vec<Seen>, StoreError> {
     let owner = Owner { prefix: &config.prefix, principal };
-    let found = config.engine.sessions_of(config.limits, &listing.0, owner).await?;
+    let found = config.engine.sessions_of(config.limits, store, owner).await?;
     let mut seen = Vec::with_capacity(found.len());
     for found in found {
         let content = match config.codec.decode(&found.record.data, &config.cookie) {
@@ -102,19 +95,19 @@ pub(crate) async fn find(
 /// Ends those of the principal's sessions that are meant, and says how many they were.
 pub(crate) async fn end(
     config: &Config,
-    listing: &Listing,
+    store: &SharedByPrincipal,
     principal: &str,
     which: Which,
 ) -> Result<u64, StoreError> {
     let owner = Owner { prefix: &config.prefix, principal };
-    config.engine.destroy_of(config.limits, &listing.0, owner, which).await
+    config.engine.destroy_of(config.limits, store, owner, which).await
 }
 
 /// The moment of a login: after that of every login before it, whatever the clocks of their nodes say.
 pub(crate) async fn login_moment(config: &Config, principal: &str) -> Timestamp {
     let now = config.clock.now();
-    let Some(KeepNewest { listing, .. }) = &config.keep_newest else { return now };
-    match find(config, listing, principal).await {
+    let Some(KeepNewest { store, .. }) = &config.keep_newest else { return now };
+    match find(config, store, principal).await {
         Ok(seen) => {
             let last = seen.first().map_or(0, |seen| seen.since.as_millis());
             now.max(Timestamp::from_millis(last + 1))
@@ -129,11 +122,11 @@ pub(crate) async fn login_moment(config: &Config, principal: &str) -> Timestamp 
 /// All logins agree which sessions are the newest, so two at one time cannot end each other; and the last to look sees
 /// them all, so none stays beyond the number.
 pub(crate) async fn keep_newest(config: &Config, principal: &str, key: &StoreKey) {
-    let Some(KeepNewest { sessions, listing }) = &config.keep_newest else { return };
+    let Some(KeepNewest { sessions, store }) = &config.keep_newest else { return };
     let ended = async {
         let mut ended = 0;
-        for surplus in find(config, listing, principal).await?.iter().skip(*sessions) {
-            ended += end(config, listing, principal, Which::Only(surplus.digest)).await?;
+        for surplus in find(config, store, principal).await?.iter().skip(*sessions) {
+            ended += end(config, store, principal, Which::Only(surplus.digest)).await?;
         }
         Ok::<_, StoreError>(ended)
     };

@@ -169,13 +169,13 @@ impl<K> SessionsOf<K> {
     }
 
     async fn find(&self) -> Result<Vec<Seen>, Error> {
-        let found = listing::find(&self.config, &self.listing, &self.principal).await;
+        let found = listing::find(&self.config, &self.listing.0, &self.principal).await;
         found.map_err(|error| Error::store(Operation::Get, error))
     }
 
     async fn destroy(&self, which: Which) -> Result<u64, Error> {
         let ended: Result<u64, StoreError> =
-            listing::end(&self.config, &self.listing, &self.principal, which).await;
+            listing::end(&self.config, &self.listing.0, &self.principal, which).await;
         ended.map_err(|error| Error::store(Operation::Destroy, error))
     }
 }

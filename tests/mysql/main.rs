@@ -10,6 +10,7 @@ mod kit;
 mod lost;
 mod migrate;
 mod outages;
+mod owners;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod sweeps;

@@ -4,12 +4,14 @@
 
 mod doubt;
 mod faults;
+mod hands;
 #[path = "../kit/mod.rs"]
 mod kit;
 #[path = "../kit/doubt.rs"]
 mod lost;
 mod migrate;
 mod outages;
+mod owners;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod sweeps;
