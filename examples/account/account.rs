@@ -163,7 +163,7 @@ async fn admit(
 }
 
 fn sign_up_page(page: &Page, next: Option<&str>, name: &str, why: Option<&str>) -> Markup {
-    let hint = "Letters, digits, and any of - _ . – this is what you sign in with.";
+    let hint = "Letters, digits, and any of - _ .";
     let fields =
         html! { (name_field("Name", Some(hint), name)) (password_field("Password", "password", true)) };
     page.render("Make an account", html! {
@@ -204,6 +204,7 @@ pub(crate) async fn sign_up(
     if !is_password(&form.password) {
         return again("A password has 10 to 128 characters.");
     }
+    // Nothing limits how many accounts an address makes: a real site asks for an e-mail, and counts here too.
     // That a name is taken cannot be kept from who wants to have it. A site that signs up by e-mail says the same to
     // everybody here, and the rest in the e-mail.
     let Some(user) = site.users.create(form.name.clone(), form.password).await? else {

@@ -141,7 +141,7 @@ async fn pictures() {
     for visitor in [&desk, &phone] {
         visitor.devtools("Emulation.setScrollbarsHidden", json!({ "hidden": true })).await;
     }
-    size(&desk, 1100, 760).await;
+    size(&desk, 1100, 940).await;
     prefers(&desk, "light").await;
     for tea in ["sencha", "oolong", "sencha"] {
         desk.press(&format!("li:has(.{tea}) button")).await;
@@ -150,7 +150,6 @@ async fn pictures() {
     picture(&desk, "wide-light").await;
     desk.goto("/signin").await;
     desk.sign_in("ada", PASSWORD).await;
-    size(&desk, 1100, 880).await;
     desk.goto("/account").await;
     prefers(&desk, "dark").await;
     picture(&desk, "wide-dark").await;
