@@ -18,7 +18,7 @@ use crate::{
     codec::Content,
     config::Config,
     cookie::{CookieLife, CookieOptions},
-    error::{Error, Kind, Operation},
+    error::{Error, Kind, Operation, see},
     hooks::{Candidate, Failure, Snapshot, Verdict},
     id::{SessionId, StoreKey},
     lifetime::Life,
@@ -539,7 +539,8 @@ impl Drop for State {
             if decide(facts) != Action::Nothing {
                 tracing::error!(
                     "a session was changed after its response had been sent and never saved: call `save().await`, or \
-                     use `transact`"
+                     use `transact`{}",
+                    see!("after_response")
                 );
             }
         }

@@ -225,7 +225,9 @@ fn plain(status: StatusCode, title: &str, words: &[&str], link: Option<(&str, &s
 
 /// Where the script goes when the time is over; another tab may have kept the session alive.
 pub(crate) async fn away() -> Response {
-    let words = ["You have been away for a while, or signed in for as long as we allow. So we closed the page you had open."];
+    let words = [
+        "You have been away for a while, or signed in for as long as we allow. So we closed the page you had open.",
+    ];
     plain(StatusCode::OK, "Still there?", &words, Some(("/account", "Continue")))
 }
 

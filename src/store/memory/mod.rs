@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, SharedClock, Timestamp},
+    error::see,
     id::StoreKey,
 };
 
@@ -61,7 +62,8 @@ impl MemoryStore {
             TOLD.call_once(|| {
                 tracing::warn!(
                     "MemoryStore: sessions end with this process and are not shared with another one; \
-                     use a store with an engine of its own to survive restarts or to run several processes"
+                     use a store with an engine of its own to survive restarts or to run several processes{}",
+                    see!("stores", "memory")
                 );
             });
         }
