@@ -40,7 +40,7 @@ pub struct Sessions<K = Main, L = NoListing> {
     kind: PhantomData<fn() -> K>,
 }
 
-impl<K, L> Sessions<K, L> {
+impl<K, L: Sync> Sessions<K, L> {
     pub(crate) fn new(config: Arc<Config>, listing: L) -> Self {
         Self { config, listing, kind: PhantomData }
     }

@@ -108,7 +108,7 @@ impl MemoryStore {
     }
 
     /// How much memory the sessions take, in bytes: for each its data and 200 bytes that the store itself
-    /// needs, and where it has a principal that and 140 more (measured with a million sessions).
+    /// needs, and where it has a principal that and 160 more (measured with a million sessions).
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.shared.size().bytes

@@ -19,7 +19,7 @@ use crate::{
 /// half full, and three allocations.
 const OVERHEAD: usize = 200;
 /// What it takes more if it belongs to somebody: its digest, and its entry in the index.
-const OWNED: usize = 140;
+const OWNED: usize = 160;
 /// The most sessions that one sweep frees, so that no lock is held for long.
 const SWEEP_LIMIT: usize = 512;
 /// Tables smaller than this are never shrunk.
