@@ -174,6 +174,7 @@ mod listing;
 mod takeover;
 mod rules;
 mod state;
+mod ticket;
 mod commit;
 mod session;
 mod principal;

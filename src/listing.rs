@@ -60,7 +60,7 @@ pub(crate) async fn find(
     principal: &str,
 ) -> Result<Vec<Seen>, StoreError> {
     let owner = Owner { prefix: &config.prefix, principal };
-    let found = config.engine.sessions_of(config.limits, store, owner).await?;
+    let found = config.engine.sessions_of(&config.limits, store, owner).await?;
     let mut seen = Vec::with_capacity(found.len());
     for found in found {
         let content = match config.codec.decode(&found.record.data, &config.cookie) {
@@ -100,7 +100,7 @@ pub(crate) async fn end(
     which: Which,
 ) -> Result<u64, StoreError> {
     let owner = Owner { prefix: &config.prefix, principal };
-    config.engine.destroy_of(config.limits, store, owner, which).await
+    config.engine.destroy_of(&config.limits, store, owner, which).await
 }
 
 /// The moment of a login: after that of every login before it, whatever the clocks of their nodes say.

@@ -40,19 +40,20 @@ pub struct Sessions<K = Main, L = NoListing> {
     kind: PhantomData<fn() -> K>,
 }
 
-impl<K, L: Sync> Sessions<K, L> {
+impl<K, L> Sessions<K, L> {
     pub(crate) fn new(config: Arc<Config>, listing: L) -> Self {
         Self { config, listing, kind: PhantomData }
     }
+}
 
+impl<K, L: Sync> Sessions<K, L> {
     /// The session of this id, if there is one. There is no response that would save its changes: call
     /// [`save`](Session::save).
     ///
     /// # Errors
     /// When the store fails, or what it holds is no session.
     pub async fn load<T: SessionData>(&self, id: &SessionId) -> Result<Option<Session<T, K>>, Error> {
-        let state = Arc::new(State::new(self.config.clone(), None));
-        state.name(id.clone());
+        let state = Arc::new(State::new(self.config.clone(), None, id.clone().into()));
         state.flags.closed.store(true, Relaxed);
         state.load().await?;
         if state.is_new() {
@@ -69,7 +70,7 @@ impl<K, L: Sync> Sessions<K, L> {
     /// When the store fails.
     pub async fn destroy(&self, id: &SessionId) -> Result<(), Error> {
         let key = self.config.key(id);
-        let done = self.config.engine.destroy(self.config.limits, &key).await;
+        let done = self.config.engine.destroy(&self.config.limits, &key).await;
         let done = match done {
             Ok(()) => forget(&self.config, id).await,
             failed => failed,

@@ -2,30 +2,31 @@
 //!
 //! Nothing here writes to the store. Locks are the standard library's, since none is held across an await.
 
+mod data;
+mod load;
+
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed},
+        },
     },
 };
 
 use axum::http::{Extensions, HeaderMap, Request, request::Parts};
-use tokio::sync::OnceCell;
 
+pub(crate) use self::data::{Data, Edits, Origin, Owed};
 use crate::{
     clock::Timestamp,
-    codec::Content,
     config::Config,
-    cookie::{CookieLife, CookieOptions},
-    error::{Error, Kind, Operation, see},
-    hooks::{Candidate, Failure, Snapshot, Verdict},
-    id::{SessionId, StoreKey},
+    cookie::CookieLife,
+    error::{Error, Kind, see},
+    id::SessionId,
     lifetime::Life,
-    object::{Object, merge},
     rules::{Action, Ending, Facts, decide},
-    store::{StoreError, StoreErrorKind, Tag},
-    takeover::take_over,
     transport::{Captured, Presented},
 };
 
@@ -52,21 +53,36 @@ pub(crate) struct State {
     pub(crate) config: Arc<Config>,
     /// The request's head, for hooks; absent where there are none.
     parts: Option<Arc<Parts>>,
-    brought: OnceLock<Brought>,
-    loaded: OnceCell<()>,
+    brought: Brought,
+    loaded: AtomicBool,
+    /// One load at a time.
+    loading: tokio::sync::Mutex<()>,
     /// One commit at a time. Held across the store's answer, which is why it is tokio's.
     pub(crate) committing: tokio::sync::Mutex<()>,
     pub(crate) flags: Flags,
     // Apart from `data`, so that `destroy()` may be called inside of an `update` closure.
-    intent: Mutex<Intent>,
+    intent: AtomicU64,
     data: Mutex<Data>,
 }
 
 /// What the request brought to name its session.
 #[derive(Default)]
-struct Brought {
+pub(crate) struct Brought {
     captured: Captured,
     forced: Option<SessionId>,
+}
+
+impl Brought {
+    pub(crate) fn by(config: &Config, headers: &HeaderMap, extensions: &Extensions) -> Self {
+        let forced = extensions.get::<ForcedId>().map(|forced| forced.0.clone());
+        Self { captured: config.carrier.capture(headers), forced }
+    }
+}
+
+impl From<SessionId> for Brought {
+    fn from(id: SessionId) -> Self {
+        Self { captured: Captured::default(), forced: Some(id) }
+    }
 }
 
 /// What has happened to the handle, apart from data.
@@ -91,151 +107,33 @@ pub(crate) struct Intent {
     epoch: u32,
 }
 
-/// Where in the store the session is.
-#[derive(Clone, Debug)]
-pub(crate) struct Origin {
-    pub(crate) id: SessionId,
-    pub(crate) key: StoreKey,
-    pub(crate) tag: Tag,
-    pub(crate) expires_at: Timestamp,
-    /// Signed by a key that no longer signs.
-    pub(crate) stale: bool,
+/// An [`Intent`] in one word, since it is looked at more often than anything else.
+impl From<Intent> for u64 {
+    fn from(intent: Intent) -> Self {
+        Self::from(intent.epoch) << 8 | intent.ending as Self
+    }
 }
 
-/// What the client is owed once the response leaves.
-#[derive(Clone)]
-pub(crate) enum Owed {
-    Cookie { id: SessionId, options: Option<Box<CookieOptions>>, life: CookieLife },
-    Removal { options: Option<Box<CookieOptions>> },
-}
-
-/// What has been changed and is not stored.
-#[derive(Clone, Default)]
-pub(crate) struct Edits {
-    pub(crate) object: Option<Object>,
-    pub(crate) cookie: Option<Option<Box<CookieOptions>>>,
-    pub(crate) principal: Option<Option<Box<str>>>,
-    /// The whole session was replaced: on a conflict it is not merged.
-    pub(crate) replaced: bool,
-}
-
-#[derive(Default)]
-pub(crate) struct Data {
-    pub(crate) origin: Option<Origin>,
-    /// As stored.
-    pub(crate) base: Content,
-    pub(crate) base_principal: Option<Box<str>>,
-    pub(crate) edits: Edits,
-    /// Counts the edits, so that a commit sees those that came while it waited for the store.
-    pub(crate) edition: u64,
-    /// The edition that last replaced the whole session.
-    pub(crate) replaced_in: u64,
-    /// The request brought an id of no session.
-    pub(crate) unknown: bool,
-    /// Drawn for a session that is not stored yet.
-    pub(crate) new_id: Option<SessionId>,
-    pub(crate) owed: Option<Owed>,
-    /// Which way of the transport the id came.
-    pub(crate) way: usize,
-    epoch: u32,
-}
-
-impl Data {
-    pub(crate) fn object(&self) -> &Object {
-        self.edits.object.as_ref().unwrap_or(&self.base.object)
-    }
-
-    pub(crate) fn object_mut(&mut self) -> &mut Object {
-        self.edition += 1;
-        self.edits.object.get_or_insert_with(|| self.base.object.clone())
-    }
-
-    pub(crate) fn cookie(&self) -> Option<&CookieOptions> {
-        self.edits.cookie.as_ref().unwrap_or(&self.base.cookie).as_deref()
-    }
-
-    pub(crate) fn principal(&self) -> Option<&str> {
-        self.edits.principal.as_ref().unwrap_or(&self.base_principal).as_deref()
-    }
-
-    /// Whether anything is not as it is stored; by value, so that what was undone is no change.
-    pub(crate) fn is_changed(&self) -> bool {
-        let Edits { object, cookie, principal, .. } = &self.edits;
-        object.as_ref().is_some_and(|object| !self.base.object.same(object))
-            || cookie.as_ref().is_some_and(|cookie| *cookie != self.base.cookie)
-            || principal.as_ref().is_some_and(|principal| *principal != self.base_principal)
-    }
-
-    /// Whether nobody has put anything into it. Settings of the visitor's own are something: they must be there when
-    /// the data come.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.object().is_empty() && self.principal().is_none() && self.cookie().is_none()
-    }
-
-    pub(crate) fn set_cookie(&mut self, own: Option<Box<CookieOptions>>) {
-        self.edits.cookie = Some(own);
-        self.edition += 1;
-    }
-
-    pub(crate) fn set_principal(&mut self, principal: Option<Box<str>>) {
-        self.edits.principal = Some(principal);
-        self.edition += 1;
-    }
-
-    /// Puts another object in the session's place.
-    pub(crate) fn replace(&mut self, object: Object) {
-        self.edits.object = Some(object);
-        self.edits.replaced = true;
-        self.edition += 1;
-        self.replaced_in = self.edition;
-    }
-
-    /// Goes back to an earlier object, and keeps what has been changed since `seen`.
-    pub(crate) fn undo(&mut self, seen: &Object, before: &Object) {
-        self.edits.object = Some(merge(seen, self.object(), before).object);
-        self.edition += 1;
-    }
-
-    /// Forgets everything but where the old session is.
-    fn start_anew(&mut self, epoch: u32) {
-        self.edits = Edits {
-            object: Some(Object::default()),
-            cookie: Some(None),
-            principal: Some(None),
-            replaced: true,
-        };
-        self.new_id = None;
-        self.edition += 1;
-        self.replaced_in = self.edition;
-        self.epoch = epoch;
+impl From<u64> for Intent {
+    fn from(word: u64) -> Self {
+        let endings = [Ending::None, Ending::Destroyed, Ending::Regenerated, Ending::Renewed];
+        Self { ending: endings[word as usize % endings.len()], epoch: (word >> 8) as u32 }
     }
 }
 
 impl State {
-    pub(crate) fn new(config: Arc<Config>, parts: Option<Arc<Parts>>) -> Self {
+    pub(crate) fn new(config: Arc<Config>, parts: Option<Arc<Parts>>, brought: Brought) -> Self {
         Self {
             config,
             parts,
-            brought: OnceLock::new(),
-            loaded: OnceCell::new(),
-            committing: tokio::sync::Mutex::new(()),
+            brought,
+            loaded: AtomicBool::new(false),
+            loading: tokio::sync::Mutex::const_new(()),
+            committing: tokio::sync::Mutex::const_new(()),
             flags: Flags::default(),
-            intent: Mutex::default(),
+            intent: AtomicU64::new(0),
             data: Mutex::default(),
         }
-    }
-
-    /// Takes from the request what names its session. The first to come wins.
-    pub(crate) fn capture(&self, headers: &HeaderMap, extensions: &Extensions) {
-        self.brought.get_or_init(|| Brought {
-            captured: self.config.carrier.capture(headers),
-            forced: extensions.get::<ForcedId>().map(|forced| forced.0.clone()),
-        });
-    }
-
-    /// Says which session it is, where no request does.
-    pub(crate) fn name(&self, id: SessionId) {
-        self.brought.get_or_init(|| Brought { captured: Captured::default(), forced: Some(id) });
     }
 
     pub(crate) fn parts(&self) -> Arc<Parts> {
@@ -243,15 +141,21 @@ impl State {
     }
 
     pub(crate) fn intent(&self) -> Intent {
-        *self.lock_intent()
+        self.intent.load(Acquire).into()
     }
 
     pub(crate) fn intent_is(&self, ending: Ending) -> bool {
         self.intent().ending == ending
     }
 
-    fn lock_intent(&self) -> MutexGuard<'_, Intent> {
-        self.intent.lock().unwrap_or_else(PoisonError::into_inner)
+    fn change_intent(&self, change: impl Fn(&mut Intent)) {
+        let changed = |word: u64| {
+            let mut intent = Intent::from(word);
+            change(&mut intent);
+            Some(intent.into())
+        };
+        // The closure never declines.
+        let _ = self.intent.fetch_update(AcqRel, Acquire, changed);
     }
 
     /// The data as they are after the intents so far.
@@ -283,28 +187,30 @@ impl State {
     }
 
     pub(crate) fn is_loaded(&self) -> bool {
-        self.loaded.initialized()
+        self.loaded.load(Acquire)
     }
 
     /// Ends the old session: what was in it is gone, what is written from now on is new.
     pub(crate) fn end(&self, ending: Ending) {
         self.flags.used.store(true, Relaxed);
-        let mut intent = self.lock_intent();
-        intent.ending = ending;
-        intent.epoch += 1;
+        self.change_intent(|intent| {
+            intent.ending = ending;
+            intent.epoch = intent.epoch.wrapping_add(1);
+        });
     }
 
     /// The session goes on under a new id; after an ending it has one already.
     pub(crate) fn renew(&self) {
-        let mut intent = self.lock_intent();
-        if intent.ending == Ending::None {
-            intent.ending = Ending::Renewed;
-        }
+        self.change_intent(|intent| {
+            if intent.ending == Ending::None {
+                intent.ending = Ending::Renewed;
+            }
+        });
     }
 
     /// Drops what has been changed and intended: the response's status says that none of it counts.
     pub(crate) fn discard(&self) {
-        self.lock_intent().ending = Ending::None;
+        self.change_intent(|intent| intent.ending = Ending::None);
         let mut data = self.data();
         data.edits = Edits::default();
         data.new_id = None;
@@ -312,153 +218,25 @@ impl State {
 
     /// The intent has been carried out; one that has come since stands.
     pub(crate) fn settle(&self, done: Intent) {
-        let mut intent = self.lock_intent();
-        if *intent == done {
-            intent.ending = Ending::None;
-        }
-    }
-
-    /// Loads the session, once, however many ask and whenever.
-    pub(crate) async fn load(&self) -> Result<(), Error> {
-        self.flags.used.store(true, Relaxed);
-        self.load_quietly().await
-    }
-
-    /// The same for the layer itself, which is no use of the session.
-    pub(crate) async fn load_quietly(&self) -> Result<(), Error> {
-        self.loaded.get_or_try_init(|| self.fetch()).await.copied()
+        self.change_intent(|intent| {
+            if *intent == done {
+                intent.ending = Ending::None;
+            }
+        });
     }
 
     /// There is nothing to load: a session made for a test or outside of a request.
     #[cfg(feature = "testing")]
     pub(crate) fn loaded_as(&self, fill: impl FnOnce(&mut Data)) {
         fill(&mut self.data());
-        // The only caller is the one who has just made the state.
-        let _ = self.loaded.set(());
+        self.loaded.store(true, Relaxed);
     }
 
     /// The id that the request brought. Whether there is such a session, only the store can tell.
     pub(crate) fn presented(&self) -> Option<Presented> {
-        let brought = self.brought.get()?;
-        match &brought.forced {
+        match &self.brought.forced {
             Some(id) => Some(Presented { id: id.clone(), stale: false, way: 0 }),
-            None => self.config.carrier.read(&brought.captured),
-        }
-    }
-
-    async fn fetch(&self) -> Result<(), Error> {
-        let config = &*self.config;
-        let Some(Presented { id, stale, way }) = self.presented() else {
-            // Nobody to look up. But while the store is away nobody can be given a session either.
-            let waited = config.engine.wait_for_connection(config.limits).await;
-            return self
-                .or_degraded(Operation::Get, waited.map_err(|e| Error::store(Operation::Get, e)))
-                .await;
-        };
-        let key = config.key(&id);
-        let found = match config.engine.get(config.limits, &key).await {
-            Ok(Some(record)) => Ok(Some(record)),
-            Ok(None) => take_over(&self.config, &id, &key).await,
-            Err(error) => Err(error),
-        };
-        let record = match found {
-            Ok(Some(record)) => record,
-            Ok(None) => {
-                tracing::debug!(session = %key.handle(), "no such session: the visitor is new");
-                let mut data = self.data();
-                data.way = way;
-                data.unknown = true;
-                return Ok(());
-            }
-            Err(error) => return self.unreadable(key, id, way, error).await,
-        };
-        let content = match config.codec.decode(&record.data, &config.cookie) {
-            Ok(content) => content,
-            Err(why) => return self.unreadable(key, id, way, StoreError::corrupt(why)).await,
-        };
-        let valid = self.is_valid(&content).await?;
-        {
-            let mut data = self.data();
-            data.way = way;
-            data.origin = Some(Origin { id, key, tag: record.tag, expires_at: record.expires_at, stale });
-            data.base_principal = record.principal;
-            data.base = content;
-        }
-        if !valid {
-            self.refuse();
-        }
-        Ok(())
-    }
-
-    /// The store failed, or what it holds is no session.
-    async fn unreadable(
-        &self,
-        key: StoreKey,
-        id: SessionId,
-        way: usize,
-        why: StoreError,
-    ) -> Result<(), Error> {
-        if why.kind() == StoreErrorKind::Corrupt && self.config.discard_corrupt {
-            tracing::error!(session = %key.handle(), error = %why, "a stored session is discarded");
-            let mut data = self.data();
-            data.way = way;
-            data.origin =
-                Some(Origin { id, key, tag: Tag::random(), expires_at: Timestamp::EPOCH, stale: false });
-            drop(data);
-            self.refuse();
-            return Ok(());
-        }
-        self.or_degraded(Operation::Get, Err(Error::store(Operation::Get, why))).await
-    }
-
-    /// What was loaded is not to be used: it stays in the store only until the end of this request.
-    fn refuse(&self) {
-        let mut intent = self.lock_intent();
-        intent.epoch += 1;
-        if intent.ending == Ending::None {
-            intent.ending = Ending::Destroyed;
-        }
-    }
-
-    async fn is_valid(&self, content: &Content) -> Result<bool, Error> {
-        let config = &*self.config;
-        let over = config.lifetime.max_lifetime.zip(content.created);
-        if over.is_some_and(|(max, created)| created.saturating_add(max) <= config.clock.now()) {
-            return Ok(false);
-        }
-        let Some(hook) = &config.hooks.valid else { return Ok(true) };
-        let cookie = content.cookie.as_deref().unwrap_or(&config.cookie).clone();
-        hook(Candidate::new(self.parts(), Snapshot::new(content.object.clone(), cookie)))
-            .await
-            .map_err(|source| Error::new(Kind::Hook { hook: "valid", source }))
-    }
-
-    /// Asks the error handler about a failed operation: `Ok` if the request is to go on without the store.
-    pub(crate) async fn or_degraded(
-        &self,
-        operation: Operation,
-        result: Result<(), Error>,
-    ) -> Result<(), Error> {
-        let Err(error) = result else { return Ok(()) };
-        let verdict = match (&self.config.hooks.error_handler, &self.parts) {
-            (Some(hook), Some(parts)) => {
-                hook(Failure { parts: parts.clone(), operation, error: error.clone() }).await
-            }
-            // A life that was not extended is no reason to withhold the answer.
-            _ if operation == Operation::Touch => Verdict::Continue,
-            // Outside of a request there is none that could go on.
-            _ => Verdict::Fail,
-        };
-        match verdict {
-            Verdict::Fail => Err(error),
-            Verdict::Respond(response) => Err(error.respond(response)),
-            // A logout, or a new id, that has not come about must not look as if it had.
-            Verdict::Continue if operation != Operation::Get && !self.intent_is(Ending::None) => Err(error),
-            Verdict::Continue => {
-                tracing::warn!(?operation, %error, "session request goes on after an error");
-                self.flags.degraded.store(operation == Operation::Get, Relaxed);
-                Ok(())
-            }
+            None => self.config.carrier.read(&self.brought.captured),
         }
     }
 
@@ -494,6 +272,17 @@ impl State {
         ended || self.data().origin.is_none()
     }
 
+    /// Whether nothing has come and nothing can have come to the session that was loaded, whatever the time is: a
+    /// shorter way to the table's answer for a request that has only read.
+    pub(crate) fn is_steady(&self, data: &Data, intent: Intent) -> bool {
+        intent.ending == Ending::None
+            && data.edits.is_empty()
+            && data.base.cookie.is_none()
+            && data.origin.as_ref().is_some_and(|origin| !origin.stale)
+            && !self.flags.force_save.load(Relaxed)
+            && self.config.lifetime.is_steady()
+    }
+
     /// The facts for the finalizer, and the life that the session would have if it were saved now.
     pub(crate) fn facts(&self, data: &Data, intent: Intent, now: Timestamp) -> (Facts, Life) {
         let config = &*self.config;
@@ -526,6 +315,11 @@ impl Drop for State {
     fn drop(&mut self) {
         // A request that was cut off loses its changes by design; one that went on after its response does not.
         if self.is_closed() && self.is_loaded() && !self.flags.degraded.load(Relaxed) {
+            let intent = self.intent();
+            let data = self.data.get_mut().unwrap_or_else(PoisonError::into_inner);
+            if intent.ending == Ending::None && data.epoch == intent.epoch && data.edits.is_empty() {
+                return;
+            }
             let (data, intent) = self.data_and_intent();
             let facts = Facts {
                 used: true,

@@ -1,0 +1,95 @@
+//! A version of the session: made from its data, and taken over into them once the store has it.
+
+use crate::{
+    clock::Timestamp,
+    codec::Content,
+    error::{Error, Kind},
+    hooks::Draft,
+    id::{SessionId, StoreKey},
+    lifetime::Life,
+    object::merge,
+    state::{Edits, Origin, Owed, State},
+    store::Record,
+};
+
+/// Lets the application's hook change what is about to be saved.
+pub(super) async fn ask_before_save(state: &State) -> Result<(), Error> {
+    let Some(hook) = &state.config.hooks.before_save else { return Ok(()) };
+    let before = state.data().object().clone();
+    let draft = Draft::new(state.parts(), before.clone());
+    hook(draft.clone()).await.map_err(|source| Error::new(Kind::Hook { hook: "before_save", source }))?;
+    let after = draft.object();
+    let mut data = state.data();
+    for (key, value) in before.changes_to(&after) {
+        data.object_mut().apply(&key, value);
+    }
+    Ok(())
+}
+
+/// A version of the session on its way to the store.
+pub(super) struct Version {
+    pub(super) record: Record,
+    content: Content,
+    principal: Option<Box<str>>,
+    life: Life,
+    edition: u64,
+}
+
+/// Encodes the session as it is now. `login`: from which moment on it is its principal's.
+pub(super) fn version(state: &State, begins: bool, login: Option<Timestamp>) -> Result<Version, Error> {
+    let config = &*state.config;
+    let data = state.data();
+    let now = config.clock.now();
+    let created = data.base.created.filter(|_| !begins).unwrap_or(now);
+    let content = Content {
+        created: Some(created),
+        since: login.or(data.base.since).filter(|_| data.principal().is_some()),
+        cookie: data.cookie().cloned().map(Box::new),
+        stored_cookie: data.base.stored_cookie.clone().filter(|_| !begins),
+        object: data.object().clone(),
+    };
+    let life = config.lifetime.of(now, created, &content.object, &config.cookie, content.cookie.as_deref());
+    let bytes = config
+        .codec
+        .encode(&content, &config.cookie, life)
+        .map_err(|e| Error::new(Kind::Data("cannot be encoded".into(), Some(e))))?;
+    if bytes.len() > config.max_size {
+        return Err(Error::new(Kind::TooLarge { size: bytes.len(), limit: config.max_size }));
+    }
+    let principal = data.principal().map(Into::into);
+    let record = Record {
+        tag: config.codec.tag(&bytes),
+        expires_at: life.store,
+        principal: principal.clone(),
+        data: bytes,
+    };
+    Ok(Version { record, content, principal, life, edition: data.edition })
+}
+
+/// The version is in the store: it is what the next changes are compared with.
+pub(super) fn adopt(state: &State, id: SessionId, key: StoreKey, version: Version) {
+    let mut data = state.data();
+    let Version { record, content, principal, life, edition } = version;
+    data.origin =
+        Some(Origin { id: id.clone(), key, tag: record.tag, expires_at: record.expires_at, stale: false });
+    if data.edition == edition {
+        data.edits = Edits::default();
+    } else {
+        // Somebody has gone on changing while the store was at work: keep what came since.
+        let later = merge(&content.object, data.object(), &content.object).object;
+        data.edits.object = Some(later);
+        data.edits.replaced = data.replaced_in > edition;
+    }
+    data.base = content;
+    data.base_principal = principal;
+    data.new_id = None;
+    let options = data.base.cookie.clone();
+    data.owed = Some(Owed::Cookie { id, options, life: life.cookie });
+}
+
+pub(super) async fn new_id(state: &State) -> Result<SessionId, Error> {
+    if let Some(id) = state.data().new_id.clone() {
+        return Ok(id);
+    }
+    state.draw_id().await
+}

@@ -1,0 +1,137 @@
+//! What a session holds: as it is stored, what has been changed since, and what the client is owed for it.
+
+use crate::{
+    clock::Timestamp,
+    codec::Content,
+    cookie::{CookieLife, CookieOptions},
+    id::{SessionId, StoreKey},
+    object::{Object, merge},
+    store::Tag,
+};
+
+/// Where in the store the session is.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub(crate) id: SessionId,
+    pub(crate) key: StoreKey,
+    pub(crate) tag: Tag,
+    pub(crate) expires_at: Timestamp,
+    /// Signed by a key that no longer signs.
+    pub(crate) stale: bool,
+}
+
+/// What the client is owed once the response leaves.
+#[derive(Clone)]
+pub(crate) enum Owed {
+    Cookie { id: SessionId, options: Option<Box<CookieOptions>>, life: CookieLife },
+    Removal { options: Option<Box<CookieOptions>> },
+}
+
+/// What has been changed and is not stored.
+#[derive(Clone, Default)]
+pub(crate) struct Edits {
+    pub(crate) object: Option<Object>,
+    pub(crate) cookie: Option<Option<Box<CookieOptions>>>,
+    pub(crate) principal: Option<Option<Box<str>>>,
+    /// The whole session was replaced: on a conflict it is not merged.
+    pub(crate) replaced: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Data {
+    pub(crate) origin: Option<Origin>,
+    /// As stored.
+    pub(crate) base: Content,
+    pub(crate) base_principal: Option<Box<str>>,
+    pub(crate) edits: Edits,
+    /// Counts the edits, so that a commit sees those that came while it waited for the store.
+    pub(crate) edition: u64,
+    /// The edition that last replaced the whole session.
+    pub(crate) replaced_in: u64,
+    /// The request brought an id of no session.
+    pub(crate) unknown: bool,
+    /// Drawn for a session that is not stored yet.
+    pub(crate) new_id: Option<SessionId>,
+    pub(crate) owed: Option<Owed>,
+    /// Which way of the transport the id came.
+    pub(crate) way: usize,
+    pub(super) epoch: u32,
+}
+
+impl Edits {
+    /// Nothing has been changed. `false` also where what was changed is as it was.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.object.is_none() && self.cookie.is_none() && self.principal.is_none()
+    }
+}
+
+impl Data {
+    pub(crate) fn object(&self) -> &Object {
+        self.edits.object.as_ref().unwrap_or(&self.base.object)
+    }
+
+    pub(crate) fn object_mut(&mut self) -> &mut Object {
+        self.edition += 1;
+        self.edits.object.get_or_insert_with(|| self.base.object.clone())
+    }
+
+    pub(crate) fn cookie(&self) -> Option<&CookieOptions> {
+        self.edits.cookie.as_ref().unwrap_or(&self.base.cookie).as_deref()
+    }
+
+    pub(crate) fn principal(&self) -> Option<&str> {
+        self.edits.principal.as_ref().unwrap_or(&self.base_principal).as_deref()
+    }
+
+    /// Whether anything is not as it is stored; by value, so that what was undone is no change.
+    pub(crate) fn is_changed(&self) -> bool {
+        let Edits { object, cookie, principal, .. } = &self.edits;
+        object.as_ref().is_some_and(|object| !self.base.object.same(object))
+            || cookie.as_ref().is_some_and(|cookie| *cookie != self.base.cookie)
+            || principal.as_ref().is_some_and(|principal| *principal != self.base_principal)
+    }
+
+    /// Whether nobody has put anything into it. Settings of the visitor's own are something: they must be there when
+    /// the data come.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.object().is_empty() && self.principal().is_none() && self.cookie().is_none()
+    }
+
+    pub(crate) fn set_cookie(&mut self, own: Option<Box<CookieOptions>>) {
+        self.edits.cookie = Some(own);
+        self.edition += 1;
+    }
+
+    pub(crate) fn set_principal(&mut self, principal: Option<Box<str>>) {
+        self.edits.principal = Some(principal);
+        self.edition += 1;
+    }
+
+    /// Puts another object in the session's place.
+    pub(crate) fn replace(&mut self, object: Object) {
+        self.edits.object = Some(object);
+        self.edits.replaced = true;
+        self.edition += 1;
+        self.replaced_in = self.edition;
+    }
+
+    /// Goes back to an earlier object, and keeps what has been changed since `seen`.
+    pub(crate) fn undo(&mut self, seen: &Object, before: &Object) {
+        self.edits.object = Some(merge(seen, self.object(), before).object);
+        self.edition += 1;
+    }
+
+    /// Forgets everything but where the old session is.
+    pub(super) fn start_anew(&mut self, epoch: u32) {
+        self.edits = Edits {
+            object: Some(Object::default()),
+            cookie: Some(None),
+            principal: Some(None),
+            replaced: true,
+        };
+        self.new_id = None;
+        self.edition += 1;
+        self.replaced_in = self.edition;
+        self.epoch = epoch;
+    }
+}
