@@ -1,6 +1,7 @@
 //! What attackers send: ids of their choice, replays, floods of cookies; and what went wrong elsewhere, by advisory.
 #![cfg(all(feature = "memory-store", feature = "testing"))]
 
+mod figures;
 mod site;
 
 use axum::{body::Body, extract::Request, http::header, routing::get};
@@ -9,9 +10,10 @@ use axum_generic_session::{
     store::{Record, Tag, When},
     testing::{Answer, Client},
 };
+use figures::{Figure, size};
 use serde_json::json;
 use site::{COOKIE, Site};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Sends a raw `Cookie` header.
 async fn send(visitor: &mut Client, path: &str, cookie: &[u8]) -> Answer {
@@ -31,12 +33,16 @@ fn made_up(n: u64) -> String {
     }
 }
 
+/// B12.
 #[tokio::test]
-async fn ten_thousand_unknown_ids_are_looked_up_once_each_and_never_adopted() {
+async fn unknown_ids_are_looked_up_once_each_and_never_adopted() {
+    let figure = Figure::of("B12", "memory");
+    let ids = size(10_000, 1_000_000);
     let site = Site::new();
     let mut visitor = site.visitor();
-    for n in 0..10_000 {
-        let id = made_up(n);
+    let mut adopted = 0;
+    for n in 0..ids {
+        let id = made_up(n as u64);
         let cookie = format!("{COOKIE}={id}");
         if n % 10 > 0 {
             let answer = send(&mut visitor, "/read", cookie.as_bytes()).await.expect_status(200);
@@ -49,13 +55,104 @@ async fn ten_thousand_unknown_ids_are_looked_up_once_each_and_never_adopted() {
         }
         let answer = send(&mut visitor, "/set/user/mallory", cookie.as_bytes()).await.expect_status(200);
         assert_eq!(answer.set_cookies().len(), 1);
-        assert_ne!(visitor.cookie(COOKIE), Some(&*id));
-        assert_eq!(site.record(&id).await, None, "nothing is written under {id}");
+        let taken = visitor.cookie(COOKIE) == Some(&*id) || site.record(&id).await.is_some();
+        adopted += usize::from(taken);
         let _ = visitor.get("/logout").await;
     }
+    figure.count("ids", ids).count("adopted", adopted).report();
+    assert_eq!(adopted, 0);
     let calls = site.store.calls();
-    assert_eq!((calls.set, site.store.inner().len()), (1000, 0));
-    assert_eq!(calls.get, 10_000 + 1000, "the thousand logouts read too");
+    assert_eq!((calls.set, site.store.inner().len()), (ids / 10, 0));
+    assert_eq!(calls.get, ids + ids / 10, "the logouts read too");
+}
+
+/// B12: those that were good once, and those that are somebody's but not signed.
+#[tokio::test]
+async fn expired_and_forged_ids_are_never_adopted() {
+    let ids = size(2_000, 20_000);
+    let key = Key::from(&[1; 64]);
+    for signed in [false, true] {
+        let figure = Figure::of(if signed { "B12 forged" } else { "B12 expired" }, "memory");
+        let site = Site::with(|layer| {
+            let layer = layer.ttl(Duration::from_secs(60));
+            if signed { layer.keys([&key]) } else { layer }
+        });
+        let mut adopted = 0;
+        for n in 0..ids {
+            let owner = site.known("alice").await;
+            let mut id = owner.cookie(COOKIE).unwrap().to_owned();
+            if signed {
+                // The signature of one's own session before the id of somebody else's.
+                let mine = site.known("mallory").await.cookie(COOKIE).unwrap().to_owned();
+                let (signature, _) = mine.split_at(mine.len() - 32);
+                id = format!("{signature}{}", &id[id.len() - 32..]);
+            } else {
+                site.clock.advance(Duration::from_secs(60 + n as u64 % 3));
+            }
+            let mut visitor = site.visitor();
+            let cookie = format!("{COOKIE}={id}");
+            let answer = send(&mut visitor, "/read", cookie.as_bytes()).await.expect_status(200);
+            let seen = answer.json() != json!({});
+            let _ = send(&mut visitor, "/set/user/mallory", cookie.as_bytes()).await.expect_status(200);
+            adopted += usize::from(seen || visitor.cookie(COOKIE) == Some(&*id));
+        }
+        figure.count("ids", ids).count("adopted", adopted).report();
+        assert_eq!(adopted, 0);
+    }
+}
+
+/// The memory that this process holds, in bytes, where the system tells it.
+fn resident() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()? * 1024)
+}
+
+/// B24. A flood of cookies that are nobody's leaves nothing behind.
+#[tokio::test]
+async fn a_flood_of_bad_cookies_writes_nothing_and_keeps_nothing() {
+    const RATE: usize = 10_000;
+    let figure = Figure::of("B24", "memory");
+    let seconds = size(3, 60);
+    let (length, enough) = (Duration::from_secs(seconds as u64), seconds * RATE);
+    let sites = [Site::new(), Site::with(|layer| layer.keys([&Key::from(&[1; 64])]))];
+    let mut visitors = [sites[0].visitor(), sites[1].visitor()];
+    let bomb = format!("{COOKIE}={}", "A".repeat(15_000));
+    let many = format!("{COOKIE}=x y; ").repeat(150);
+    let (mut sent, mut failed, mut before) = (0, 0, None);
+    let start = Instant::now();
+    while sent < enough {
+        let made_up = format!("{COOKIE}={}", made_up(sent as u64));
+        let cookie = match sent % 40 {
+            0 => &bomb,
+            1 => &many,
+            _ => &made_up,
+        };
+        let answer =
+            send(&mut visitors[sent % 2], ["/read", "/", "/remove/a"][sent % 3], cookie.as_bytes()).await;
+        failed += usize::from(answer.status.is_server_error());
+        assert_eq!(answer.set_cookies(), [""; 0]);
+        sent += 1;
+        if sent == 5000 {
+            // What a process takes once is taken by now.
+            before = resident();
+        }
+        // No faster than the bar says, and as long as a slow machine needs for the same number.
+        let due = length.mul_f64(sent as f64 / enough as f64);
+        if let Some(early) = due.checked_sub(start.elapsed()).filter(|_| sent % (RATE / 100) == 0) {
+            tokio::time::sleep(early).await;
+        }
+    }
+    let grown = before.zip(resident()).map(|(before, now)| now.saturating_sub(before));
+    let calls = sites.each_ref().map(|site| site.store.calls());
+    let writes = calls.iter().map(|calls| calls.total() - calls.get).sum::<usize>();
+    let figure = figure.count("cookies", sent).count("writes", writes).count("answers_5xx", failed);
+    match grown {
+        Some(grown) => figure.count("kib_more", grown / 1024).report(),
+        None => figure.report(),
+    }
+    assert_eq!((writes, failed, sites[0].store.inner().len(), calls[1].total()), (0, 0, 0, 0));
+    assert!(grown.is_none_or(|grown| grown < 10 << 20), "{grown:?} bytes more than at the beginning");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! How long sessions live, by a clock that is moved by hand: idle, absolute, rolling, "remember me", clock jumps.
 #![cfg(all(feature = "memory-store", feature = "testing"))]
 
+mod figures;
 mod site;
 
 use axum::routing::get;
@@ -9,6 +10,7 @@ use axum_generic_session::{
     store::{Store, ThreeMethodStore},
     testing::Client,
 };
+use figures::{Figure, size};
 use serde_json::json;
 use site::{COOKIE, Cache, Site, object};
 use std::time::Duration;
@@ -292,6 +294,72 @@ async fn a_clock_that_jumps_revives_nothing_and_extends_no_absolute_limit() {
         assert!(envelope.starts_with(&header), "{jump}: {envelope}");
         assert!(record.expires_at <= created.saturating_add(12 * HOUR), "{jump}: beyond the absolute limit");
     }
+}
+
+/// B25. A visitor who comes at random moments is let in until the idle or the absolute limit and not a second longer;
+/// and a clock that jumps a day ahead and back to now gives nobody an ended session back.
+#[tokio::test]
+async fn every_session_ends_at_its_limit_and_a_clock_that_jumps_ahead_revives_none() {
+    const IDLE: u64 = 30 * 60;
+    const ABSOLUTE: u64 = 8 * 60 * 60;
+    let figure = Figure::of("B25", "memory");
+    let mut random = 1_u64;
+    let mut up_to = |limit: u64| {
+        // xorshift: the same visits in every run.
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % limit
+    };
+    let lives = size(1_000, 100_000);
+    let (mut visits, mut wrong, mut revived, mut set_back) = (0, 0, 0, 0);
+    for _ in 0..lives {
+        let site = Site::with(|layer| {
+            let layer = layer.ttl(Duration::from_secs(IDLE)).max_lifetime(Duration::from_secs(ABSOLUTE));
+            layer.rolling(Rolling::EveryRequest)
+        });
+        let mut visitor = site.known("alice").await;
+        let id = visitor.cookie(COOKIE).unwrap().to_owned();
+        // In seconds: how old the session is, and for how long nobody has used it. The clock moves by milliseconds.
+        let mut age = 0;
+        loop {
+            // Near the limit as often as far from it.
+            let near = IDLE.min(ABSOLUTE - age);
+            let away = match up_to(8) {
+                0 => near.saturating_sub(1),
+                1 => near,
+                2 => near + up_to(IDLE),
+                _ => 1 + up_to(IDLE - 1),
+            };
+            site.clock.advance(Duration::from_secs(away));
+            age += away;
+            let ended = away >= IDLE || age >= ABSOLUTE;
+            visitor.set_cookie(COOKIE, &id);
+            let path = ["/read", "/set/n/1", "/"][visits % 3];
+            let answer = if ended { visitor.get("/read").await } else { visitor.get(path).await };
+            visits += 1;
+            if ended {
+                wrong += usize::from(answer.expect_status(200).json() != json!({}));
+                break;
+            }
+            let answer = answer.expect_status(200);
+            wrong += usize::from(path == "/read" && answer.json() == json!({}));
+            wrong += usize::from(site.record(&id).await.is_none());
+        }
+        let now = site.clock.now().as_millis();
+        let mut alive = [0; 3];
+        for (moment, alive) in [now + 86_400_000, now, now - 86_400_000].into_iter().zip(&mut alive) {
+            site.clock.set(Timestamp::from_millis(moment));
+            visitor.set_cookie(COOKIE, &id);
+            *alive = usize::from(is_alive(&mut visitor).await);
+        }
+        revived += alive[0] + alive[1];
+        set_back += alive[2];
+    }
+    let figure = figure.count("lives", lives).count("visits", visits).count("wrong", wrong);
+    // Not promised: before it had ended, it has not ended, until it is swept.
+    figure.count("revived", revived).count("alive_at_a_time_before_the_end", set_back).report();
+    assert_eq!((wrong, revived), (0, 0));
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The store fails, hangs, is away, or holds what cannot be read.
 #![cfg(all(feature = "memory-store", feature = "testing"))]
 
+mod figures;
 mod site;
 
 use axum::{body::Bytes, extract::Path, routing::get};
@@ -9,6 +10,7 @@ use axum_generic_session::{
     store::{Applied, Record, StoreErrorKind, Tag, When},
     testing::{Answer, Client, Fault, ProbeStore},
 };
+use figures::{Figure, size};
 use serde_json::{Value, json};
 use site::{COOKIE, Site, in_another_tab};
 use std::{
@@ -67,6 +69,7 @@ async fn a_failure_is_told_and_changes_neither_session_nor_cookie() {
     }
 }
 
+/// B5.
 #[tokio::test]
 async fn no_answer_below_500_while_saving_fails() {
     let site = Site::new().page(
@@ -82,14 +85,28 @@ async fn no_answer_below_500_while_saving_fails() {
         site.store.fail(operation, Fault::before(AWAY));
     }
     let paths = ["/set/a/1", "/count", "/login/bob", "/logout", "/regenerate", "/renew", "/swallows"];
-    for round in 0..1000 {
+    let figure = Figure::of("B5", "memory");
+    let (writes, mut failed, mut unsaved) = (10_000, 0, 0);
+    for round in 0.. {
+        if failed + unsaved == writes {
+            break;
+        }
         let path = paths[round % paths.len()];
         let mut somebody = if round % 2 == 0 { visitor.clone() } else { site.visitor() };
         let answer = somebody.get(path).await;
         // Somebody without a session has nothing to end or to renew.
         let nothing_to_do = round % 2 == 1 && ["/logout", "/regenerate", "/renew"].contains(&path);
-        assert_eq!(answer.status.is_server_error(), !nothing_to_do, "{path}");
+        if nothing_to_do {
+            assert_eq!(answer.status, 200, "{path}");
+        } else if answer.status.is_server_error() {
+            failed += 1;
+        } else {
+            unsaved += 1;
+        }
+        assert_eq!(answer.set_cookies(), [""; 0], "{path}");
     }
+    figure.count("failed_writes", writes).count("answered_below_500", unsaved).report();
+    assert_eq!(unsaved, 0);
     site.store.heal();
     assert_eq!(visitor.get("/read").await.json(), json!({"user": "alice"}));
     assert_eq!(site.store.inner().len(), 1);
@@ -268,12 +285,8 @@ async fn overwrite(site: &Site, id: &str, data: &[u8]) -> Record {
     record
 }
 
-#[tokio::test]
-async fn a_record_that_cannot_be_read_is_an_error_and_never_overwritten() {
-    let site = Site::with(|layer| layer.rolling(axum_generic_session::Rolling::EveryRequest));
-    let mut visitor = site.known("alice").await;
-    let id = visitor.cookie(COOKIE).unwrap().to_owned();
-    let good = site.record(&id).await.unwrap().data;
+/// What a record may have become that was `good` once: cut off, of another kind, or of another version.
+fn corrupted(good: &[u8]) -> Vec<Vec<u8>> {
     let mut corrupt: Vec<Vec<u8>> = (0..good.len()).map(|end| good[..end].to_vec()).collect();
     let bodies = ["null", "[]", "1", "\"x\"", "{\"a\":}", "{\"a\":1}{}", "{\"a\":\"\u{1}\"}"];
     corrupt.extend(bodies.map(|body| format!("{{\"v\":1,\"created\":0}}\n{body}").into_bytes()));
@@ -291,7 +304,16 @@ async fn a_record_that_cannot_be_read_is_an_error_and_never_overwritten() {
         b"{\"v\":1,\"created\":0}\n{\"a\":\"\xff\"}".to_vec(),
         vec![0; 64],
     ]);
-    for data in corrupt {
+    corrupt
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_an_error_and_never_overwritten() {
+    let site = Site::with(|layer| layer.rolling(axum_generic_session::Rolling::EveryRequest));
+    let mut visitor = site.known("alice").await;
+    let id = visitor.cookie(COOKIE).unwrap().to_owned();
+    let good = site.record(&id).await.unwrap().data;
+    for data in corrupted(&good) {
         let stored = overwrite(&site, &id, &data).await;
         for path in ["/read", "/set/a/1", "/count", "/renew", "/logout", "/regenerate", "/"] {
             let answer = visitor.get(path).await.expect_status(500);
@@ -299,6 +321,42 @@ async fn a_record_that_cannot_be_read_is_an_error_and_never_overwritten() {
         }
         assert_eq!(site.record(&id).await, Some(stored), "{:?}", String::from_utf8_lossy(&data));
     }
+}
+
+/// B6. A load that fails, or that finds what cannot be read, changes nothing.
+#[tokio::test]
+async fn no_failed_load_changes_what_is_stored() {
+    let figure = Figure::of("B6", "memory");
+    let loads = size(10_000, 100_000);
+    let mut sites = Vec::new();
+    for deferred in [false, true] {
+        let rolling = axum_generic_session::Rolling::EveryRequest;
+        let site = Site::with(|layer| layer.rolling(rolling).defer(deferred));
+        let visitor = site.known("alice").await;
+        let id = visitor.cookie(COOKIE).unwrap().to_owned();
+        let good = site.record(&id).await.unwrap();
+        let corrupt = corrupted(&good.data);
+        sites.push((site, visitor, id, good.data, corrupt));
+    }
+    let paths = ["/read", "/set/a/1", "/count", "/remove/user", "/login/bob"];
+    let mut changed = 0;
+    for n in 0..loads {
+        let (site, visitor, id, good, corrupt) = &mut sites[n % 2];
+        let (kind, status) = KINDS[n / 2 % KINDS.len()];
+        let (data, status) = if n % 3 == 0 {
+            site.store.fail(Operation::Get, Fault::before(kind));
+            (&**good, status)
+        } else {
+            (&*corrupt[n / 2 % corrupt.len()], 500)
+        };
+        let stored = overwrite(site, id, data).await;
+        let answer = visitor.get(paths[n % paths.len()]).await.expect_status(status);
+        assert_eq!((answer.text().as_str(), answer.set_cookies().len()), ("", 0));
+        site.store.heal();
+        changed += usize::from(site.record(id).await != Some(stored) || site.store.inner().len() != 1);
+    }
+    figure.count("failed_loads", loads).count("changed", changed).report();
+    assert_eq!(changed, 0);
 }
 
 #[tokio::test]
