@@ -8,6 +8,7 @@ mod engines;
 mod instructions;
 mod memory;
 mod per_request;
+mod races;
 mod report;
 mod server;
 mod servers;
@@ -62,7 +63,7 @@ fn rows(plan: &Plan) -> Vec<Row> {
     let (rounds, slice) =
         if plan.long { (41, Duration::from_secs(1)) } else { (15, Duration::from_millis(300)) };
     let mut rows = Vec::new();
-    let parts = ["threads", "increments", "memory", "sweep", "engines", "capacity", "server"];
+    let parts = ["threads", "increments", "races", "memory", "sweep", "engines", "capacity", "server"];
     let only = plan.only.as_deref().filter(|only| !parts.contains(only) && *only != "request");
     if only.is_some() || wanted("request") {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -73,6 +74,9 @@ fn rows(plan: &Plan) -> Vec<Row> {
     }
     if wanted("increments") {
         rows.push(threads::lost_increments());
+    }
+    if wanted("races") {
+        rows.extend(races::rows());
     }
     if wanted("memory") {
         rows.extend(memory::rows(1_000_000));

@@ -3,7 +3,7 @@
 use ::axum_session::{Key, SessionConfig, SessionLayer, SessionNullPool, SessionStore};
 use axum::{Router, routing::get};
 
-use super::{Mode, Size, profile};
+use super::{Mode, SIDES, Size, meet, profile};
 
 type Session = ::axum_session::Session<SessionNullPool>;
 
@@ -35,6 +35,11 @@ pub fn routes() -> Router {
         .route("/fill/small", get(|session| fill(session, Size::Small)))
         .route("/fill/large", get(|session| fill(session, Size::Large)))
         .route("/increment", get(increment))
+        .route("/left", get(|session| side(session, SIDES[0])))
+        .route("/right", get(|session| side(session, SIDES[1])))
+        .route("/sides", get(sides))
+        .route("/late", get(late))
+        .route("/logout", get(logout))
 }
 
 async fn read(session: Session) -> String {
@@ -69,4 +74,28 @@ async fn increment(session: Session) -> String {
     tokio::task::yield_now().await;
     session.set("n", n);
     n.to_string()
+}
+
+async fn side(session: Session, key: &'static str) -> String {
+    let _ = session.get::<u64>("n");
+    meet().await;
+    session.set(key, 1);
+    1_u64.to_string()
+}
+
+async fn sides(session: Session) -> String {
+    SIDES.iter().filter(|side| session.get::<u64>(side).is_some()).count().to_string()
+}
+
+async fn late(session: Session) -> String {
+    let _ = session.get::<u64>("n");
+    meet().await;
+    meet().await;
+    session.set("late", 1);
+    1_u64.to_string()
+}
+
+async fn logout(session: Session) -> String {
+    session.destroy();
+    1_u64.to_string()
 }

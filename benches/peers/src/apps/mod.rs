@@ -6,6 +6,8 @@ pub mod ours;
 mod plain;
 mod tower_sessions;
 
+use std::sync::OnceLock;
+
 use axum::{
     Router,
     body::{Body, HttpBody as _},
@@ -18,6 +20,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use tokio::sync::Barrier;
 use tower_service::Service;
 
 use self::tower_sessions as tower;
@@ -126,6 +129,15 @@ impl Size {
         }
         data
     }
+}
+
+/// The values that two requests write at one time, one each.
+pub const SIDES: [&str; 2] = ["left", "right"];
+
+/// Waits until somebody else waits here, too.
+pub async fn meet() {
+    static PLACE: OnceLock<Barrier> = OnceLock::new();
+    PLACE.get_or_init(|| Barrier::new(2)).wait().await;
 }
 
 /// What a new visitor's session gets: one value of about 200 bytes.

@@ -5,7 +5,7 @@ use axum_generic_session::{Error, MemoryStore, Session, SessionLayer};
 use cookie::Key;
 use serde::{Deserialize, Serialize};
 
-use super::{Mode, Size, profile};
+use super::{Mode, SIDES, Size, meet, profile};
 
 /// A view on one of the session's values.
 #[derive(Default, Serialize, Deserialize)]
@@ -34,6 +34,11 @@ pub fn routes() -> Router {
         .route("/fill/small", get(|session| fill(session, Size::Small)))
         .route("/fill/large", get(|session| fill(session, Size::Large)))
         .route("/increment", get(increment))
+        .route("/left", get(|session| side(session, SIDES[0])))
+        .route("/right", get(|session| side(session, SIDES[1])))
+        .route("/sides", get(sides))
+        .route("/late", get(late))
+        .route("/logout", get(logout))
 }
 
 async fn read(session: Session) -> Result<String, Error> {
@@ -84,4 +89,32 @@ async fn increment(session: Session<Visits>) -> Result<String, Error> {
         visits.n
     });
     Ok(n.await?.to_string())
+}
+
+/// Writes one value, once another request has read the session, too.
+async fn side(session: Session, key: &'static str) -> Result<String, Error> {
+    session.get().await?;
+    meet().await;
+    session.insert(key, 1).await?;
+    Ok(1_u64.to_string())
+}
+
+/// How many of the sides are there.
+async fn sides(session: Session) -> Result<String, Error> {
+    let data = session.get().await?;
+    Ok(SIDES.iter().filter(|side| data.contains_key(**side)).count().to_string())
+}
+
+/// Has read the session before somebody logs out, and writes it afterwards.
+async fn late(session: Session) -> Result<String, Error> {
+    session.get().await?;
+    meet().await;
+    meet().await;
+    session.insert("late", 1).await?;
+    Ok(1_u64.to_string())
+}
+
+async fn logout(session: Session) -> Result<String, Error> {
+    session.destroy()?;
+    Ok(1_u64.to_string())
 }

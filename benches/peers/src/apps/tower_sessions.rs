@@ -4,7 +4,7 @@ use ::tower_sessions::{Expiry, MemoryStore, Session, SessionManagerLayer, sessio
 use axum::{Router, http::StatusCode, routing::get};
 use time::Duration;
 
-use super::{Mode, Size, profile};
+use super::{Mode, SIDES, Size, meet, profile};
 
 pub fn app(mode: Mode) -> Router {
     let layer =
@@ -28,6 +28,11 @@ pub fn routes() -> Router {
         .route("/fill/small", get(|session| fill(session, Size::Small)))
         .route("/fill/large", get(|session| fill(session, Size::Large)))
         .route("/increment", get(increment))
+        .route("/left", get(|session| side(session, SIDES[0])))
+        .route("/right", get(|session| side(session, SIDES[1])))
+        .route("/sides", get(sides))
+        .route("/late", get(late))
+        .route("/logout", get(logout))
 }
 
 type Answer = Result<String, StatusCode>;
@@ -68,4 +73,32 @@ async fn increment(session: Session) -> Answer {
     tokio::task::yield_now().await;
     session.insert("n", n).await.map_err(failed)?;
     Ok(n.to_string())
+}
+
+async fn side(session: Session, key: &'static str) -> Answer {
+    session.get::<u64>("n").await.map_err(failed)?;
+    meet().await;
+    session.insert(key, 1).await.map_err(failed)?;
+    Ok(1_u64.to_string())
+}
+
+async fn sides(session: Session) -> Answer {
+    let mut count = 0;
+    for side in SIDES {
+        count += usize::from(session.get::<u64>(side).await.map_err(failed)?.is_some());
+    }
+    Ok(count.to_string())
+}
+
+async fn late(session: Session) -> Answer {
+    session.get::<u64>("n").await.map_err(failed)?;
+    meet().await;
+    meet().await;
+    session.insert("late", 1).await.map_err(failed)?;
+    Ok(1_u64.to_string())
+}
+
+async fn logout(session: Session) -> Answer {
+    session.flush().await.map_err(failed)?;
+    Ok(1_u64.to_string())
 }
