@@ -117,10 +117,9 @@ fn sqlite_is_as_the_model() {
     let folder = tempfile::tempdir().unwrap();
     let number = AtomicUsize::new(0);
     compare::<Model, _>("SQLite", size(1_000, 50_000), &runtime(), |clock| {
-        // A table for each sequence: the clock of each stands elsewhere.
-        let table = format!("model_{}", number.fetch_add(1, SeqCst));
-        let store = SqliteStore::builder(folder.path().join("model.db")).clock(clock.expect("a clock"));
-        store.table(&table).unwrap().open().unwrap()
+        // A file for each sequence: the clock of each stands elsewhere.
+        let file = format!("model_{}.db", number.fetch_add(1, SeqCst));
+        SqliteStore::builder(folder.path().join(file)).clock(clock.expect("a clock")).open().unwrap()
     });
 }
 
