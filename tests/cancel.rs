@@ -1,6 +1,7 @@
 //! A request that is cut off, wherever it stands: the store holds the old session or the new one, never neither.
 #![cfg(all(feature = "memory-store", feature = "testing"))]
 
+mod figures;
 mod site;
 
 use axum::{
@@ -16,6 +17,7 @@ use axum_generic_session::{
     store::{Record, StoreError, When, Written},
     testing::Client,
 };
+use figures::Figure;
 use serde_json::{Value, json};
 use site::{COOKIE, Site, Stepwise, object};
 use std::{
@@ -187,6 +189,8 @@ async fn at_every_await_the_end_is_the_old_session_or_the_new_one() {
         // A transaction is the handler's own, and may be cut off between two steps: then both live.
         ("/transact/anew", vec![(alice(), None), (alice(), renewed()), (None, renewed())]),
     ];
+    let figure = Figure::of("B7", "memory");
+    let mut cuts = 0;
     for atomic in [true, false] {
         for (path, ends) in &table {
             let scene = Scene::new(Duration::ZERO, atomic);
@@ -194,6 +198,7 @@ async fn at_every_await_the_end_is_the_old_session_or_the_new_one() {
             for polls in 0.. {
                 let id = scene.known().await;
                 let answered = scene.cut_off(path, id, polls).await;
+                cuts += usize::from(!answered);
                 let new = scene.drawn.load(SeqCst);
                 let end = (scene.data(id).await, if new > id + 1 { scene.data(id + 1).await } else { None });
                 assert!(ends.contains(&end), "{path} cut off after {polls} polls: {end:?}");
@@ -211,6 +216,7 @@ async fn at_every_await_the_end_is_the_old_session_or_the_new_one() {
             assert!(seen.len() >= 2, "{path}: the cut has met {seen:?} only");
         }
     }
+    figure.count("cuts", cuts).count("lost", 0).report();
 }
 
 #[tokio::test(start_paused = true)]

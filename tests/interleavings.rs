@@ -5,6 +5,7 @@
 //! requests could have reached one after the other, those that were refused with 409 left out.
 #![cfg(all(feature = "memory-store", feature = "testing"))]
 
+mod figures;
 mod site;
 
 use axum::{Router, extract::Path, routing::get};
@@ -13,6 +14,7 @@ use axum_generic_session::{
     store::{Record, StoreError, When, Written},
     testing::{Answer, Client, ManualClock},
 };
+use figures::Figure;
 use serde_json::Value;
 use site::{COOKIE, Site, Stepwise, object};
 use std::{
@@ -305,6 +307,7 @@ fn pages(layer: SessionLayer) -> Router {
 #[tokio::test(start_paused = true)]
 async fn two_requests_in_every_order_of_their_calls() {
     let paths = [&ENDS[..], &OTHERS[..]].concat();
+    let figure = Figure::of("B18", "two requests");
     let mut total = 0;
     for kind in [Kind::Atomic, Kind::Stepwise] {
         for (n, first) in paths.iter().enumerate() {
@@ -319,11 +322,14 @@ async fn two_requests_in_every_order_of_their_calls() {
             }
         }
     }
+    figure.count("schedules", total).count("violations", 0).report();
     assert!(total > 1500, "only {total} runs: the calls no longer interleave");
 }
 
 #[tokio::test(start_paused = true)]
 async fn three_requests_in_every_order_of_their_calls() {
+    let figure = Figure::of("B18", "three requests");
+    let mut total = 0;
     for paths in [
         ["/set/a/1", "/set/b/2", "/logout"],
         ["/set/a/1", "/login/bob", "/read"],
@@ -332,9 +338,11 @@ async fn three_requests_in_every_order_of_their_calls() {
         ["/renew", "/renew", "/logout"],
         ["/remove/user", "/set/user/carol", "/read"],
     ] {
-        let (_, violation) = unexplained(Kind::Atomic, &paths).await;
+        let (runs, violation) = unexplained(Kind::Atomic, &paths).await;
         assert_eq!(violation, None);
+        total += runs;
     }
+    figure.count("schedules", total).count("violations", 0).report();
 }
 
 #[tokio::test(start_paused = true)]
