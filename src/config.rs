@@ -12,6 +12,7 @@ use crate::{
     hooks::Hooks,
     id::{SessionId, StoreKey},
     lifetime::Lifetime,
+    observe::Observer,
     store::SharedPredecessor,
     transport::Carrier,
 };
@@ -23,6 +24,8 @@ pub(crate) type CommitOn = Arc<dyn Fn(StatusCode) -> bool + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) engine: Arc<Engine>,
+    /// Who is told what happens.
+    pub(crate) observer: Observer,
     /// Whose sessions are taken over.
     pub(crate) predecessor: Option<SharedPredecessor>,
     pub(crate) carrier: Carrier,

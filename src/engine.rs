@@ -16,7 +16,9 @@ use tokio::{
 
 use crate::{
     clock::Timestamp,
+    error::Operation,
     id::StoreKey,
+    observe::Watch,
     store::{Connection, Record, SharedStore, StoreError, When, Written},
 };
 
@@ -29,6 +31,7 @@ const TURNS: usize = 256;
 pub(crate) struct Engine {
     store: SharedStore,
     connection: Option<watch::Receiver<Connection>>,
+    watch: Watch,
     in_flight: AtomicUsize,
     turns: Box<[Mutex<()>]>,
 }
@@ -53,17 +56,26 @@ impl Default for Limits {
 impl Engine {
     pub(crate) fn new(store: SharedStore) -> Self {
         let connection = store.0.connection();
+        let watch = Watch::new(store.0.name(), connection.as_ref());
         let turns = (0..TURNS).map(|_| Mutex::new(())).collect();
-        Self { store, connection, in_flight: AtomicUsize::new(0), turns }
+        Self { store, connection, watch, in_flight: AtomicUsize::new(0), turns }
     }
 
     pub(crate) fn store(&self) -> &SharedStore {
         &self.store
     }
 
+    /// Who looks on.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
     pub(crate) async fn get(&self, limits: Limits, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        self.wait_for_connection(limits).await?;
-        self.bounded(limits, self.store.0.get(key)).await
+        let call = async {
+            self.wait_for_connection(limits).await?;
+            self.bounded(limits, self.store.0.get(key)).await
+        };
+        self.watch.call(Operation::Get, key, call).await
     }
 
     /// A write. If the store cannot say whether it has happened, it is tried once more: the record's tag tells.
@@ -74,12 +86,7 @@ impl Engine {
         record: &Record,
         when: When,
     ) -> Result<Written, StoreError> {
-        match self.bounded(limits, self.store.0.set(key, record, when)).await {
-            Err(error) if error.is_unavailable() && !is_own(&error) => {
-                self.bounded(limits, self.store.0.set(key, record, when)).await
-            }
-            done => done,
-        }
+        self.watch.call(Operation::Set, key, self.twice(limits, || self.store.0.set(key, record, when))).await
     }
 
     pub(crate) async fn touch(
@@ -88,16 +95,13 @@ impl Engine {
         key: &StoreKey,
         expires_at: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.bounded(limits, self.store.0.touch(key, expires_at)).await
+        self.watch
+            .call(Operation::Touch, key, self.bounded(limits, self.store.0.touch(key, expires_at)))
+            .await
     }
 
     pub(crate) async fn destroy(&self, limits: Limits, key: &StoreKey) -> Result<(), StoreError> {
-        match self.bounded(limits, self.store.0.destroy(key)).await {
-            Err(error) if error.is_unavailable() && !is_own(&error) => {
-                self.bounded(limits, self.store.0.destroy(key)).await
-            }
-            done => done,
-        }
+        self.watch.call(Operation::Destroy, key, self.twice(limits, || self.store.0.destroy(key))).await
     }
 
     pub(crate) async fn rotate(
@@ -108,10 +112,17 @@ impl Engine {
         new: &StoreKey,
         record: &Record,
     ) -> Result<Written, StoreError> {
-        match self.bounded(limits, self.store.0.rotate(old, when, new, record)).await {
-            Err(error) if error.is_unavailable() && !is_own(&error) => {
-                self.bounded(limits, self.store.0.rotate(old, when, new, record)).await
-            }
+        let call = self.twice(limits, || self.store.0.rotate(old, when, new, record));
+        self.watch.call(Operation::Rotate, old, call).await
+    }
+
+    async fn twice<'a, T>(
+        &self,
+        limits: Limits,
+        call: impl Fn() -> Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>> + Sync,
+    ) -> Result<T, StoreError> {
+        match self.bounded(limits, call()).await {
+            Err(error) if error.is_unavailable() && !is_own(&error) => self.bounded(limits, call()).await,
             done => done,
         }
     }

@@ -22,6 +22,7 @@ use crate::{
     keyring::{KeyRing, Scheme},
     lifetime::{DEFAULT_TTL, Lifetime, Rolling},
     manager::Sessions,
+    observe::Observer,
     session::Main,
     store::{BoxError, Guarantee, Predecessor, SharedPredecessor, SharedStore, Store},
     transport::{Carrier, Transport},
@@ -65,8 +66,10 @@ impl SessionLayer {
                  one that is at work during a logout may bring the session back"
             );
         }
+        let engine = Arc::new(Engine::new(store));
         Self::with(Config {
-            engine: Arc::new(Engine::new(store)),
+            observer: Observer::new("axum.sid", engine.watch()),
+            engine,
             predecessor: None,
             carrier: Carrier {
                 transport: Transport::cookie(),
@@ -447,6 +450,8 @@ impl<K> SessionLayer<K> {
             Arc::make_mut(&mut config).codec = Codec::Koa { signed };
         }
         config.check().map_err(ConfigError)?;
+        let observer = Observer::new(&config.carrier.name, config.engine.watch());
+        Arc::make_mut(&mut config).observer = observer;
         Ok(self.ready.get_or_init(|| config).clone())
     }
 }

@@ -179,6 +179,9 @@ mod transport;
 pub mod store;
 mod hooks;
 mod lifetime;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+mod observe;
 mod engine;
 mod config;
 mod takeover;
@@ -189,6 +192,8 @@ mod session;
 mod manager;
 mod layer;
 mod service;
+#[cfg(feature = "inspector")]
+pub mod inspector;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(test)]
@@ -196,6 +201,8 @@ mod properties;
 
 pub use ::cookie::{Key, SameSite};
 
+#[cfg(feature = "inspector")]
+pub use crate::inspector::Inspector;
 #[cfg(feature = "memory-store")]
 pub use crate::store::MemoryStore;
 #[cfg(feature = "mysql-store")]

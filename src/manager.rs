@@ -72,6 +72,8 @@ impl<K> Sessions<K> {
             failed => failed,
         };
         done.map_err(|e| Error::store(Operation::Destroy, e))
+            .inspect(|()| self.config.observer.destroyed(&key))
+            .inspect_err(|error| self.config.observer.failed(error))
     }
 }
 

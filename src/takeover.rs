@@ -57,7 +57,7 @@ async fn move_over(config: &Config, id: &SessionId, key: &StoreKey) -> Result<Op
         }
         return Err(error);
     }
-    tracing::debug!(session = %key.handle(), "session taken over");
+    config.observer.taken_over(key);
     Ok(Some(record))
 }
 

@@ -24,7 +24,11 @@ impl State {
 
     /// The same for the layer itself, which is no use of the session.
     pub(crate) async fn load_quietly(&self) -> Result<(), Error> {
-        self.loaded.get_or_try_init(|| self.fetch()).await.copied()
+        self.loaded
+            .get_or_try_init(|| self.fetch())
+            .await
+            .copied()
+            .inspect_err(|e| self.config.observer.failed(e))
     }
 
     async fn fetch(&self) -> Result<(), Error> {
@@ -45,7 +49,7 @@ impl State {
         let record = match found {
             Ok(Some(record)) => record,
             Ok(None) => {
-                tracing::debug!(session = %key.handle(), "no such session: the visitor is new");
+                config.observer.unknown(&key);
                 let mut data = self.data();
                 data.way = way;
                 data.unknown = true;
@@ -58,6 +62,10 @@ impl State {
             Err(why) => return self.unreadable(key, id, way, StoreError::corrupt(why)).await,
         };
         let valid = self.is_valid(&content).await?;
+        config.observer.loaded(&key, &record, content.created);
+        if !valid {
+            config.observer.invalid(&key);
+        }
         {
             let mut data = self.data();
             data.way = way;
@@ -80,7 +88,7 @@ impl State {
         why: StoreError,
     ) -> Result<(), Error> {
         if why.kind() == StoreErrorKind::Corrupt && self.config.discard_corrupt {
-            tracing::error!(session = %key.handle(), error = %why, "a stored session is discarded");
+            self.config.observer.discarded(&key, &why);
             let mut data = self.data();
             data.way = way;
             data.origin =
@@ -136,7 +144,7 @@ impl State {
             // A logout, or a new id, that has not come about must not look as if it had.
             Verdict::Continue if operation != Operation::Get && !self.intent_is(Ending::None) => Err(error),
             Verdict::Continue => {
-                tracing::warn!(?operation, %error, "session request goes on after an error");
+                self.config.observer.went_on(operation, &error);
                 self.flags.degraded.store(operation == Operation::Get, Relaxed);
                 Ok(())
             }
