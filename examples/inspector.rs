@@ -9,9 +9,10 @@ use std::{error::Error as StdError, net::Ipv4Addr, time::Duration};
 
 use axum::{Router, response::Redirect, routing::get};
 use axum_generic_session::{
-    Clock, CookieOptions, Error, Inspector, MemoryStore, Operation, Rolling, Session, SessionLayer, SystemClock,
+    Clock, CookieOptions, Error, Inspector, MemoryStore, Operation, Rolling, Session, SessionLayer,
+    SystemClock, Timestamp,
     store::{Applied, StoreErrorKind},
-    testing::{Client, Fault, ManualClock, ProbeStore},
+    testing::{Answer, Client, Fault, ManualClock, ProbeStore},
 };
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -71,19 +72,19 @@ impl Town {
         let _ = match choice {
             0..25 => self.visitors[whose].get("/add").await,
             25..32 => self.visitors[whose].get("/login").await,
-            32..34 => self.overlap(whose, "/theme").await,
-            34 if choice % 2 == 0 => self.overlap(whose, "/logout").await,
-            35 => self.outage(whose).await,
+            32..35 => self.overlap(whose, "/theme").await,
+            35 => self.overlap(whose, "/logout").await,
+            36 if self.visitors[whose].cookie("axum.sid").is_some() => self.outage(whose).await,
             36..41 => self.visitors.swap_remove(whose).get("/logout").await,
             _ => self.visitors[whose].get("/").await,
         };
     }
 
-    /// Two requests of one visitor at a time: the second comes while the first is being saved.
-    async fn overlap(&mut self, whose: usize, second: &str) -> axum_generic_session::testing::Answer {
+    /// Two requests of one visitor at a time: both have read the session before either writes.
+    async fn overlap(&mut self, whose: usize, second: &str) -> Answer {
         let visitor = &mut self.visitors[whose];
         let _ = visitor.get("/add").await;
-        let gate = self.store.hold(Operation::Set);
+        let gate = self.store.hold_answer(Operation::Get);
         let mut tab = visitor.clone();
         let first = tokio::spawn(async move { tab.get("/add").await });
         gate.reached().await;
@@ -93,7 +94,7 @@ impl Town {
         answer
     }
 
-    async fn outage(&mut self, whose: usize) -> axum_generic_session::testing::Answer {
+    async fn outage(&mut self, whose: usize) -> Answer {
         let away = StoreErrorKind::Unavailable(Applied::No);
         self.store.fail(Operation::Get, Fault::before(away).times(1));
         let answer = self.visitors[whose].get("/").await;
@@ -107,9 +108,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     let port = std::env::args().nth(1).map_or(Ok(3000), |text| text.parse())?;
     let clock = ManualClock::new();
     let hour = Duration::from_secs(3600);
-    clock.set(axum_generic_session::Timestamp::from_millis(
-        SystemClock.now().as_millis() - u64::try_from(hour.as_millis())?,
-    ));
+    clock.set(Timestamp::from_millis(SystemClock.now().as_millis() - u64::try_from(hour.as_millis())?));
     let store = ProbeStore::new(MemoryStore::new().clock(clock.clone()));
     let sessions = SessionLayer::new(store.clone())
         .clock(clock.clone())
@@ -136,7 +135,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     tokio::spawn(async move {
         loop {
             town.act().await;
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
             clock.set(SystemClock.now());
         }
     });

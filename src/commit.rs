@@ -103,7 +103,7 @@ pub(crate) fn is_idle(state: &State) -> bool {
 
 /// Decides and carries out, once, with everything that the request has changed so far.
 async fn commit(state: Arc<State>) -> Result<Saved, Error> {
-    commit_now(&state).await.inspect_err(|error| state.config.observer.failed(error))
+    commit_now(&state).await.inspect_err(|error| state.failed(error))
 }
 
 async fn commit_now(state: &State) -> Result<Saved, Error> {

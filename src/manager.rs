@@ -73,7 +73,7 @@ impl<K> Sessions<K> {
         };
         done.map_err(|e| Error::store(Operation::Destroy, e))
             .inspect(|()| self.config.observer.destroyed(&key))
-            .inspect_err(|error| self.config.observer.failed(error))
+            .inspect_err(|error| self.config.observer.failed(Some(&key), error))
     }
 }
 

@@ -124,7 +124,7 @@ impl<T: SessionData, K> Session<T, K> {
         self.state.load().await?;
         self.must_be_savable(true)?;
         let done = commit::transact(&self.state, |data| edit(data, &mut change)).await;
-        done.inspect_err(|error| self.state.config.observer.failed(error))
+        done.inspect_err(|error| self.state.failed(error))
     }
 
     /// Replaces the whole session, the keys of other views included.

@@ -21,9 +21,11 @@ use crate::{
 };
 
 /// Sessions that are listed.
-const LISTED: usize = 50;
+const LISTED: usize = 30;
 /// Events that are listed.
-const EVENTS: usize = 20;
+const EVENTS: usize = 30;
+/// Where the plot of latencies begins, in seconds.
+const LOWEST: f64 = 0.000_01;
 /// The windows that may be looked at, in minutes; the first is the default.
 const WINDOWS: [u64; 2] = [10, 60];
 
@@ -57,8 +59,10 @@ pub(super) fn page(pages: &Pages, place: &Place) -> Html<String> {
             (store(pages, window))
             (shapes(&copied))
         }
-        (sessions(place, &copied))
-        (events(place, &copied))
+        div.lists {
+            (sessions(place, &copied))
+            (events(place, &copied))
+        }
     };
     shell(pages, place, "Sessions", true, &content)
 }
@@ -80,7 +84,7 @@ fn tiles(pages: &Pages, copied: &Copied, window: &[Step]) -> Markup {
     };
     let tile = |name: &str, hint: &str, count: u64, class: &str| {
         html! {
-            div.tile class=(class) {
+            div class={ "tile " (class) } {
                 dt { (name) }
                 dd { (number(count)) small { (hint) } }
             }
@@ -153,7 +157,7 @@ fn plot_of_latency(span: &str, window: &[Step]) -> Markup {
         Series { name, class, values, total: latency(all.quantile(share)) }
     };
     let all = [series("median", "c1", 0.5), series("95 %", "c3", 0.95), series("longest", "c4", 1.0)];
-    lines("Store latency", span, &all, |top| latency(Duration::from_secs_f64(top)))
+    lines("Store latency", span, &all, LOWEST, |at| latency(Duration::from_secs_f64(at)))
 }
 
 fn store(pages: &Pages, window: &[Step]) -> Markup {
@@ -195,13 +199,13 @@ fn shapes(copied: &Copied) -> Markup {
     let age = |seen: &Seen| {
         seen.sight.created.map_or(u64::MAX, |created| copied.now.saturating_since(created).as_secs())
     };
-    let sizes = [("under 256 B", 256), ("to 1 KB", 1024), ("to 4 KB", 4096), ("to 16 KB", 16_384)];
-    let ages = [("under 1 min", 60), ("to 10 min", 600), ("to 1 h", 3600), ("to 1 day", 86_400)];
+    let sizes = [("under 256 B", 256), ("under 1 KB", 1024), ("under 4 KB", 4096), ("under 16 KB", 16_384)];
+    let ages = [("under 1 min", 60), ("under 10 min", 600), ("under 1 h", 3600), ("under 1 day", 86_400)];
     html! {
         section.card {
             div.halves {
                 div { h2 { "Sizes" } (classes(copied, &sizes, "more", size)) }
-                div { h2 { "Ages" } (classes(copied, &ages, "older, or not known", age)) }
+                div { h2 { "Ages" } (classes(copied, &ages, "more, or unknown", age)) }
             }
         }
     }

@@ -89,7 +89,7 @@ fn status(store: &str, connection: Option<Connection>) -> Markup {
         Some(Connection::Connected) => ("good", "connected".to_owned()),
         None => ("good", "ready".to_owned()),
     };
-    html! { span #status.status class=(class) { i aria-hidden="true" {} (store) " " (text) } }
+    html! { span #status class={ "status " (class) } { i aria-hidden="true" {} (store) " " (text) } }
 }
 
 fn message(pages: &Pages, place: &Place, title: &str, text: &str) -> Html<String> {

@@ -53,17 +53,26 @@ pub(super) fn bars(title: &str, span: &str, series: &[Series]) -> Markup {
     frame(title, span, series, steps, &number(top as u64), &drawing)
 }
 
-/// A line for each, with gaps where there is nothing to tell.
-pub(super) fn lines(title: &str, span: &str, series: &[Series], label: impl Fn(f64) -> String) -> Markup {
+/// A line for each, with gaps where there is nothing to tell. The scale is that of logarithms, from `lowest` on: a
+/// hiccup of a second must not flatten the rest.
+pub(super) fn lines(
+    title: &str,
+    span: &str,
+    series: &[Series],
+    lowest: f64,
+    label: impl Fn(f64) -> String,
+) -> Markup {
     let steps = series.first().map_or(0, |s| s.values.len());
-    let top = series.iter().flat_map(|s| &s.values).copied().fold(0.0, f64::max);
-    let y = |value: f64| HEIGHT - value / top.max(f64::MIN_POSITIVE) * HEIGHT;
+    let most = series.iter().flat_map(|s| &s.values).copied().fold(0.0, f64::max);
+    // Whole decades, one at least.
+    let top = lowest * 10_f64.powf((most / lowest).max(10.0).log10().ceil());
+    let y = |value: f64| HEIGHT - ((value / lowest).log10() / (top / lowest).log10()).max(0.0) * HEIGHT;
     let drawing = html! {
         @for s in series {
             path class={"line " (s.class)} d=(path(&s.values, y)) {}
         }
     };
-    frame(title, span, series, steps, &label(top), &drawing)
+    frame(title, span, series, steps, &format!("{} – {}", label(lowest), label(top)), &drawing)
 }
 
 /// From point to point, anew after each gap; a point alone is a line as wide as its step.
@@ -87,7 +96,7 @@ fn frame(title: &str, span: &str, series: &[Series], steps: usize, top: &str, dr
     let said = format!("{title}, the last {span}. {}.", said.join(", "));
     html! {
         figure.card.plot {
-            figcaption { h2 { (title) } span.top title="the top of the plot" { (top) } }
+            figcaption { h2 { (title) } span.top title="the scale of the plot" { (top) } }
             svg role="img" aria-label=(said) viewBox=(format!("0 0 {} {HEIGHT}", steps.max(1))) preserveAspectRatio="none" {
                 @for line in [0, 50, 100] {
                     line.grid x1="0" x2=(steps) y1=(line) y2=(line) {}
@@ -104,10 +113,10 @@ fn frame(title: &str, span: &str, series: &[Series], steps: usize, top: &str, dr
     }
 }
 
-/// The next of 1, 2, 5, 10, 20, 50...
+/// The next round number: 1 to 6, 8, 10, 20...
 fn nice(most: f64) -> f64 {
     let scale = 10_f64.powf(most.max(1.0).log10().floor());
-    let steps = [1.0, 2.0, 5.0, 10.0];
+    let steps = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
     steps.into_iter().map(|step| step * scale).find(|top| *top >= most).unwrap_or(most)
 }
 
@@ -119,7 +128,7 @@ mod tests {
     fn the_top_of_a_plot_is_a_round_number() {
         assert_eq!(
             [0.0, 1.0, 2.0, 3.0, 7.0, 11.0, 99.0, 101.0].map(nice),
-            [1.0, 1.0, 2.0, 5.0, 10.0, 20.0, 100.0, 200.0]
+            [1.0, 1.0, 2.0, 3.0, 8.0, 20.0, 100.0, 200.0]
         );
     }
 

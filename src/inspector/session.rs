@@ -79,7 +79,7 @@ fn facts(pages: &Pages, seen: &Seen, record: Option<&Record>, content: Option<&C
                     @match principal {
                         Some(principal) if pages.show_values => (principal),
                         Some(_) => "somebody (hidden)",
-                        None => "nobody in particular",
+                        None => "nobody",
                     }
                 } }
                 @if content.is_some_and(|content| content.cookie.is_some()) {

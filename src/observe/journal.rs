@@ -124,11 +124,14 @@ impl Journal {
         }
     }
 
-    pub(crate) fn failed(&self, what: What, kind: &'static str) {
+    pub(crate) fn failed(&self, what: What, key: Option<&StoreKey>, kind: &'static str) {
         let now = self.now();
         let mut pages = self.pages();
         pages.step(now).counts[what as usize] += 1;
-        pages.list(Entry { at: now, what: Happened::Failed(what, kind), key: None });
+        pages.list(Entry { at: now, what: Happened::Failed(what, kind), key: key.cloned() });
+        if let (What::Gone, Some(key)) = (what, key) {
+            pages.sessions.remove(key);
+        }
     }
 
     pub(crate) fn status(&self, connected: bool) {

@@ -201,7 +201,7 @@ impl Observer {
     }
 
     /// A load or a commit was refused or failed. Its text is logged by whoever answers.
-    pub(crate) fn failed(&self, error: &Error) {
+    pub(crate) fn failed(&self, key: Option<&StoreKey>, error: &Error) {
         #[cfg(feature = "metrics")]
         match What::of(error) {
             What::Failed => self.meters.error(error.kind_name()),
@@ -209,7 +209,7 @@ impl Observer {
         }
         #[cfg(feature = "inspector")]
         if let Some(journal) = self.watch.journal() {
-            journal.failed(What::of(error), error.kind_name());
+            journal.failed(What::of(error), key, error.kind_name());
         }
     }
 
@@ -224,7 +224,7 @@ impl Observer {
         );
         // What fails in a commit has been told by the commit.
         if matches!(operation, Operation::Get | Operation::Touch) {
-            self.failed(error);
+            self.failed(None, error);
         }
     }
 

@@ -24,11 +24,13 @@ impl State {
 
     /// The same for the layer itself, which is no use of the session.
     pub(crate) async fn load_quietly(&self) -> Result<(), Error> {
-        self.loaded
-            .get_or_try_init(|| self.fetch())
-            .await
-            .copied()
-            .inspect_err(|e| self.config.observer.failed(e))
+        self.loaded.get_or_try_init(|| self.fetch()).await.copied().inspect_err(|error| self.failed(error))
+    }
+
+    /// Tells whoever looks on that this session could not be loaded or saved.
+    pub(crate) fn failed(&self, error: &Error) {
+        let key = self.data().origin.as_ref().map(|origin| origin.key.clone());
+        self.config.observer.failed(key.as_ref(), error);
     }
 
     async fn fetch(&self) -> Result<(), Error> {
