@@ -132,7 +132,27 @@ enum Age {
     Until(u64),
 }
 
+/// How a header begins.
+const HEADER: &[u8] = b"{\"v\":1,\"created\":";
+const NO_OBJECT: &str = "the envelope's data are no JSON object";
+
+/// The header line as it nearly always is, with nothing in it but when the session began; and the line's length.
+fn plain_header(data: &[u8]) -> Option<(Timestamp, usize)> {
+    let rest = data.strip_prefix(HEADER)?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    // What is longer, or would be no number in JSON, is not ours.
+    if !(1..=15).contains(&digits) || (rest[0] == b'0' && digits > 1) || !rest[digits..].starts_with(b"}\n") {
+        return None;
+    }
+    let millis = rest[..digits].iter().fold(0, |n, digit| n * 10 + u64::from(digit - b'0'));
+    Some((Timestamp::from_millis(millis), HEADER.len() + digits + 2))
+}
+
 fn decode_native(data: &Bytes, layer: &CookieOptions) -> Result<Content, BoxError> {
+    if let Some((created, length)) = plain_header(data) {
+        let object = Object::parse(data.slice(length..)).ok_or(NO_OBJECT)?;
+        return Ok(Content { created: Some(created), object, ..Content::default() });
+    }
     let end = data.iter().position(|b| *b == b'\n').ok_or("the envelope has no header line")?;
     let header: Header =
         serde_json::from_slice(&data[..end]).map_err(|_| "the envelope's header is no header")?;
@@ -141,7 +161,7 @@ fn decode_native(data: &Bytes, layer: &CookieOptions) -> Result<Content, BoxErro
             format!("the envelope has version {}, this code reads version {VERSION}", header.v).into()
         );
     }
-    let object = Object::parse(data.slice(end + 1..)).ok_or("the envelope's data are no JSON object")?;
+    let object = Object::parse(data.slice(end + 1..)).ok_or(NO_OBJECT)?;
     Ok(Content {
         created: Some(Timestamp::from_millis(header.created)),
         cookie: header.cookie.map(|overrides| Box::new(overrides.onto(layer))),
@@ -152,7 +172,7 @@ fn decode_native(data: &Bytes, layer: &CookieOptions) -> Result<Content, BoxErro
 
 fn encode_native(content: &Content, layer: &CookieOptions) -> Result<Bytes, BoxError> {
     let mut out = Vec::with_capacity(64 + content.object.size_hint());
-    out.extend_from_slice(b"{\"v\":1,\"created\":");
+    out.extend_from_slice(HEADER);
     let created = content.created.unwrap_or(Timestamp::EPOCH).as_millis();
     serde_json::to_writer(&mut out, &created)?;
     if let Some(cookie) = &content.cookie {

@@ -92,13 +92,26 @@ impl Future for Committing {
 }
 
 /// Whether there is nothing to commit, as after most requests. `false` also where only waiting could tell.
-pub(crate) fn is_idle(state: &State) -> bool {
-    let Ok(_mine) = state.committing.try_lock() else { return false };
-    if state.is_loaded() {
-        !state.flags.degraded.load(Relaxed) && look(state).action == Action::Nothing
-    } else {
-        matches!(state.intent().ending, Ending::None | Ending::Renewed)
+pub(crate) fn is_idle(state: &Arc<State>) -> bool {
+    // A commit holds the state too; with no other handle left there is none.
+    let mine = if Arc::strong_count(state) == 1 { None } else { Some(state.committing.try_lock()) };
+    if matches!(mine, Some(Err(_))) {
+        return false;
     }
+    if !state.is_loaded() {
+        return matches!(state.intent().ending, Ending::None | Ending::Renewed);
+    }
+    if state.flags.degraded.load(Relaxed) {
+        return false;
+    }
+    let (data, intent) = state.data_and_intent();
+    let decided = || decide(state.facts(&data, intent, state.config.clock.now()).0);
+    if state.is_steady(&data, intent) {
+        debug_assert_eq!(decided(), Action::Nothing, "a short way to another answer");
+        return true;
+    }
+    // What was changed is compared with what is stored only once, by the commit.
+    data.edits.is_empty() && decided() == Action::Nothing
 }
 
 /// Decides and carries out, once, with everything that the request has changed so far.
@@ -114,12 +127,12 @@ async fn commit_now(state: &State) -> Result<Saved, Error> {
             _ if state.flags.prevent_save.load(Relaxed) => return Ok(Saved::Unchanged),
             // Loaded, since the cookie that it takes away may have settings of its own; but a logout does not fail
             // because what it ends cannot be read.
-            Ending::Destroyed => drop(state.load().await),
-            Ending::Regenerated => state.load().await?,
+            Ending::Destroyed => drop(Box::pin(state.load()).await),
+            Ending::Regenerated => Box::pin(state.load()).await?,
         }
     }
     if !state.is_loaded() || state.flags.degraded.load(Relaxed) {
-        end_unread(state).await
+        Box::pin(end_unread(state)).await
     } else {
         let decision = decision(state).await?;
         carry_out(state, decision).await
@@ -135,10 +148,11 @@ struct Decision {
 /// Decides, with what the hook has to add.
 async fn decision(state: &State) -> Result<Decision, Error> {
     let decision = look(state);
-    if !matches!(decision.action, Action::Create | Action::Update | Action::Rotate) {
+    let saves = matches!(decision.action, Action::Create | Action::Update | Action::Rotate);
+    if !saves || state.config.hooks.before_save.is_none() {
         return Ok(decision);
     }
-    ask_before_save(state).await?;
+    Box::pin(ask_before_save(state)).await?;
     Ok(look(state))
 }
 
@@ -166,7 +180,7 @@ async fn carry_out(state: &State, Decision { action, intent }: Decision) -> Resu
             resend(state);
             Ok(Saved::Unchanged)
         }
-        Action::Destroy => destroy(state, intent).await,
+        Action::Destroy => Box::pin(destroy(state, intent)).await,
         Action::Create => create(state, intent).await,
         Action::Update | Action::Rotate => write(state).await,
         Action::Touch => touch(state).await,
@@ -198,11 +212,12 @@ async fn create(state: &State, intent: Intent) -> Result<Saved, Error> {
         let id = new_id(state).await?;
         let key = state.config.key(&id);
         let version = version(state, true)?;
-        let written = state.config.engine.set(state.config.limits, &key, &version.record, When::Absent).await;
+        let written =
+            state.config.engine.set(&state.config.limits, &key, &version.record, When::Absent).await;
         match written.map_err(|e| Error::store(Operation::Set, e))? {
             Written::Done => {
                 if let Some(old) = &old {
-                    end(state, &old.key, Some(&key)).await?;
+                    Box::pin(end(state, &old.key, Some(&key))).await?;
                 }
                 let saved = if old.is_some() { Saved::Rotated } else { Saved::Created };
                 state.settle(intent);
@@ -218,14 +233,14 @@ async fn create(state: &State, intent: Intent) -> Result<Saved, Error> {
 /// Ends a stored session. If that fails, its successor goes too: half of a change of id would be worse than none.
 async fn end(state: &State, old: &StoreKey, successor: Option<&StoreKey>) -> Result<(), Error> {
     let config = &*state.config;
-    let Err(error) = config.engine.destroy(config.limits, old).await else {
+    let Err(error) = config.engine.destroy(&config.limits, old).await else {
         if successor.is_none() {
             config.observer.destroyed(old);
         }
         return Ok(());
     };
     if let Some(successor) = successor
-        && let Err(error) = config.engine.destroy(config.limits, successor).await
+        && let Err(error) = config.engine.destroy(&config.limits, successor).await
     {
         tracing::warn!(%error, "a session that nobody has the id of stays until it expires");
     }
@@ -278,7 +293,7 @@ async fn touch(state: &State) -> Result<Saved, Error> {
     };
     let Some(origin) = origin else { return Ok(Saved::Unchanged) };
     let config = &*state.config;
-    let alive = match config.engine.touch(config.limits, &origin.key, life.store).await {
+    let alive = match config.engine.touch(&config.limits, &origin.key, life.store).await {
         Ok(alive) => alive,
         Err(error) => {
             let failed = Err(Error::store(Operation::Touch, error));

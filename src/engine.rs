@@ -70,9 +70,11 @@ impl Engine {
         &self.watch
     }
 
-    pub(crate) async fn get(&self, limits: Limits, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+    pub(crate) async fn get(&self, limits: &Limits, key: &StoreKey) -> Result<Option<Record>, StoreError> {
         let call = async {
-            self.wait_for_connection(limits).await?;
+            if !self.is_connected() {
+                Box::pin(self.wait_for_connection(limits)).await?;
+            }
             self.bounded(limits, self.store.0.get(key)).await
         };
         self.watch.call(Operation::Get, key, call).await
@@ -81,7 +83,7 @@ impl Engine {
     /// A write. If the store cannot say whether it has happened, it is tried once more: the record's tag tells.
     pub(crate) async fn set(
         &self,
-        limits: Limits,
+        limits: &Limits,
         key: &StoreKey,
         record: &Record,
         when: When,
@@ -91,7 +93,7 @@ impl Engine {
 
     pub(crate) async fn touch(
         &self,
-        limits: Limits,
+        limits: &Limits,
         key: &StoreKey,
         expires_at: Timestamp,
     ) -> Result<bool, StoreError> {
@@ -100,13 +102,13 @@ impl Engine {
             .await
     }
 
-    pub(crate) async fn destroy(&self, limits: Limits, key: &StoreKey) -> Result<(), StoreError> {
+    pub(crate) async fn destroy(&self, limits: &Limits, key: &StoreKey) -> Result<(), StoreError> {
         self.watch.call(Operation::Destroy, key, self.twice(limits, || self.store.0.destroy(key))).await
     }
 
     pub(crate) async fn rotate(
         &self,
-        limits: Limits,
+        limits: &Limits,
         old: &StoreKey,
         when: When,
         new: &StoreKey,
@@ -118,7 +120,7 @@ impl Engine {
 
     async fn twice<'a, T>(
         &self,
-        limits: Limits,
+        limits: &Limits,
         call: impl Fn() -> Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>> + Sync,
     ) -> Result<T, StoreError> {
         match self.bounded(limits, call()).await {
@@ -129,17 +131,21 @@ impl Engine {
 
     /// Waits for a turn to write this session. The tag decides who wins; turns only see to it that each does. So who
     /// has waited as long as a call may take, because the store hangs, goes without.
-    pub(crate) async fn turn(&self, limits: Limits, key: &StoreKey) -> Option<MutexGuard<'_, ()>> {
+    pub(crate) async fn turn(&self, limits: &Limits, key: &StoreKey) -> Option<MutexGuard<'_, ()>> {
         let [group, ..] = key.fingerprint();
         let turn = &self.turns[usize::from(group)];
         match turn.try_lock() {
             Ok(mine) => Some(mine),
-            Err(_) => timeout(limits.operation, turn.lock()).await.ok(),
+            Err(_) => Box::pin(timeout(limits.operation, turn.lock())).await.ok(),
         }
     }
 
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connection.as_ref().is_none_or(|connection| *connection.borrow() == Connection::Connected)
+    }
+
     /// While the store is away, the requests that came within the limit wait together; later ones fail at once.
-    pub(crate) async fn wait_for_connection(&self, limits: Limits) -> Result<(), StoreError> {
+    pub(crate) async fn wait_for_connection(&self, limits: &Limits) -> Result<(), StoreError> {
         let Some(connection) = &self.connection else { return Ok(()) };
         let Connection::Disconnected { since } = *connection.borrow() else { return Ok(()) };
         let mut connection = connection.clone();
@@ -159,7 +165,7 @@ impl Engine {
     /// Runs a call to its end or its limit. What is ready at once, as with the memory store, pays for neither.
     async fn bounded<T>(
         &self,
-        limits: Limits,
+        limits: &Limits,
         mut call: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + '_>>,
     ) -> Result<T, StoreError> {
         if self.in_flight.load(Relaxed) >= limits.in_flight {
@@ -170,7 +176,8 @@ impl Engine {
             return done;
         }
         let _waiting = Waiting::count(&self.in_flight);
-        match timeout(limits.operation, call).await {
+        // The timer is boxed, lest it be room in the future of every handler.
+        match Box::pin(timeout(limits.operation, call)).await {
             Ok(done) => done,
             Err(_) => Err(StoreError::in_doubt(Own("it did not answer in time"))),
         }

@@ -54,7 +54,9 @@ impl SessionId {
     /// (RFC 6265 `cookie-octet`). Anything else is never shown to a store.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        if text.is_empty() || text.len() > MAX_ID || !text.bytes().all(is_cookie_octet) {
+        // Each byte is looked at, which goes faster than to stop at a bad one.
+        let fits = |text: &str| text.bytes().fold(true, |good, byte| good & is_cookie_octet(byte));
+        if text.is_empty() || text.len() > MAX_ID || !fits(text) {
             return None;
         }
         Some(Self(match u8::try_from(text.len()) {
@@ -87,7 +89,7 @@ impl SessionId {
 
 /// RFC 6265 section 4.1.1: what may stand in a cookie's value without quotes.
 pub(crate) const fn is_cookie_octet(byte: u8) -> bool {
-    matches!(byte, 0x21..=0x7e) && !matches!(byte, b'"' | b',' | b';' | b'\\')
+    (byte > 0x20) & (byte < 0x7f) & (byte != b'"') & (byte != b',') & (byte != b';') & (byte != b'\\')
 }
 
 impl fmt::Debug for SessionId {

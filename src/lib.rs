@@ -187,6 +187,7 @@ mod config;
 mod takeover;
 mod rules;
 mod state;
+mod ticket;
 mod commit;
 mod session;
 mod manager;

@@ -108,6 +108,11 @@ impl Lifetime {
         }
     }
 
+    /// Whether a session that has been loaded neither ends nor has to be prolonged while it is in use.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.rolling == Rolling::Off && self.ttl_of.is_none() && self.max_lifetime.is_none()
+    }
+
     pub(crate) fn check(&self) -> Result<(), String> {
         if let Rolling::After(fraction) = self.rolling
             && !(0.0..=1.0).contains(&fraction)

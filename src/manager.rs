@@ -48,8 +48,7 @@ impl<K> Sessions<K> {
     /// # Errors
     /// When the store fails, or what it holds is no session.
     pub async fn load<T: SessionData>(&self, id: &SessionId) -> Result<Option<Session<T, K>>, Error> {
-        let state = Arc::new(State::new(self.config.clone(), None));
-        state.name(id.clone());
+        let state = Arc::new(State::new(self.config.clone(), None, id.clone().into()));
         state.flags.closed.store(true, Relaxed);
         state.load().await?;
         if state.is_new() {
@@ -66,7 +65,7 @@ impl<K> Sessions<K> {
     /// When the store fails.
     pub async fn destroy(&self, id: &SessionId) -> Result<(), Error> {
         let key = self.config.key(id);
-        let done = self.config.engine.destroy(self.config.limits, &key).await;
+        let done = self.config.engine.destroy(&self.config.limits, &key).await;
         let done = match done {
             Ok(()) => forget(&self.config, id).await,
             failed => failed,

@@ -3,7 +3,7 @@
 //! Values stay the text they are until somebody asks for one. What is compared, merged and written back is
 //! text too, so that a key nobody touched costs nothing and survives byte for byte.
 
-use std::{borrow::Cow, collections::HashSet, fmt};
+use std::{borrow::Cow, collections::HashSet, fmt, sync::Arc};
 
 use axum::body::Bytes;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ struct Entry {
 #[derive(Clone)]
 enum Piece {
     At(Place),
-    Own(Box<[u8]>),
+    Own(Arc<[u8]>),
 }
 
 /// From where to where, in bytes.
@@ -41,7 +41,7 @@ impl Object {
     /// Finds the keys of a JSON object. `None`: the text is none.
     pub(crate) fn parse(source: Bytes) -> Option<Self> {
         // Offsets are kept in 32 bits; the layer's `max_size` is far below.
-        if u32::try_from(source.len()).is_err() || str::from_utf8(&source).is_err() {
+        if u32::try_from(source.len()).is_err() || !(source.is_ascii() || str::from_utf8(&source).is_ok()) {
             return None;
         }
         let mut scanner = Scanner::new(&source);
@@ -52,6 +52,10 @@ impl Object {
         if !scanner.passes(b'}') {
             entries.reserve_exact(USUAL_KEYS);
             loop {
+                if entries.len() == USUAL_KEYS {
+                    // As many more as there will be if the rest is like the beginning.
+                    entries.reserve(entries.len() * source.len() / scanner.at());
+                }
                 entries.push(entry(&source, &mut scanner)?);
                 scanner.space();
                 match scanner.next()? {
@@ -70,18 +74,8 @@ impl Object {
     /// Of a key that stands there twice the last counts, as in `JSON.parse`.
     fn keep_last(&mut self) {
         let Self { source, entries } = self;
-        let twice = match entries.len() {
-            // Comparing each with each is cheaper than a set.
-            0..=8 => entries
-                .iter()
-                .enumerate()
-                .any(|(i, e)| entries[i + 1..].iter().any(|other| other.key.of(source) == e.key.of(source))),
-            many => {
-                may_repeat(entries.iter().map(|e| e.key.of(source)))
-                    && entries.iter().map(|e| e.key.of(source)).collect::<HashSet<_>>().len() < many
-            }
-        };
-        if twice {
+        let twice = if entries.len() <= USUAL_KEYS { few_repeat } else { many_repeat };
+        if twice(entries, source) {
             let mut seen = HashSet::new();
             entries.reverse();
             entries.retain(|entry| seen.insert(entry.key.of(source).to_owned()));
@@ -179,40 +173,54 @@ impl Object {
 
     /// What leads from `self` to `other`: each key that differs, with its new text, or `None` where it is gone.
     pub(crate) fn changes_to<'a>(&'a self, other: &'a Self) -> Vec<Change<'a>> {
-        self.changes(other, MAX_DEPTH)
+        let written = self.written(other, MAX_DEPTH);
+        let written =
+            written.map(|e| (String::from_utf8_lossy(other.bytes(&e.key)), Some(other.bytes(&e.value))));
+        let removed = self.removed(other).map(|key| (String::from_utf8_lossy(key), None));
+        written.chain(removed).collect()
     }
 
-    fn changes<'a>(&'a self, other: &'a Self, depth: u32) -> Vec<Change<'a>> {
-        let mut changes = Vec::new();
+    /// The entries of `other` that are new or have another value.
+    fn written<'a>(&'a self, other: &'a Self, depth: u32) -> impl Iterator<Item = &'a Entry> {
         let shared = self.source.as_ptr() == other.source.as_ptr() && self.source.len() == other.source.len();
-        for (i, entry) in other.entries.iter().enumerate() {
-            let key = other.bytes(&entry.key);
-            // Unchanged entries usually stand where they stood.
-            let mine = match self.entries.get(i) {
-                Some(e) if self.bytes(&e.key) == key => Some(e),
-                _ => self.entries.iter().find(|e| self.bytes(&e.key) == key),
-            };
-            let same = mine.is_some_and(|mine| match (&mine.value, &entry.value) {
-                (Piece::At(mine), Piece::At(theirs)) if shared && mine == theirs => true,
-                (a, b) => same_to(depth, self.bytes(a), other.bytes(b)),
-            });
-            if !same {
-                changes.push((String::from_utf8_lossy(key), Some(other.bytes(&entry.value))));
-            }
-        }
-        for (i, entry) in self.entries.iter().enumerate() {
-            let key = self.bytes(&entry.key);
+        other
+            .entries
+            .iter()
+            .enumerate()
+            .filter(move |(i, entry)| {
+                let mine = match self.entries.get(*i) {
+                    // Unchanged entries usually stand where they stood, in one text.
+                    Some(Entry { key: Piece::At(place), value: Piece::At(value) })
+                        if shared
+                            && matches!(&entry.key, Piece::At(theirs) if theirs == place)
+                            && matches!(&entry.value, Piece::At(theirs) if theirs == value) =>
+                    {
+                        return false;
+                    }
+                    Some(e) if self.bytes(&e.key) == other.bytes(&entry.key) => Some(e),
+                    _ => self.entries.iter().find(|e| self.bytes(&e.key) == other.bytes(&entry.key)),
+                };
+                !mine.is_some_and(|mine| same_to(depth, self.bytes(&mine.value), other.bytes(&entry.value)))
+            })
+            .map(|(_, entry)| entry)
+    }
+
+    /// The keys that `other` lacks.
+    fn removed<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a [u8]> {
+        self.entries.iter().enumerate().map(|(i, e)| (i, self.bytes(&e.key))).filter_map(|(i, key)| {
             let in_place = other.entries.get(i).is_some_and(|e| other.bytes(&e.key) == key);
-            if !in_place && !other.entries.iter().any(|e| other.bytes(&e.key) == key) {
-                changes.push((String::from_utf8_lossy(key), None));
-            }
-        }
-        changes
+            let there = in_place || other.entries.iter().any(|e| other.bytes(&e.key) == key);
+            (!there).then_some(key)
+        })
     }
 
     /// Whether both hold the same values under the same keys, in whatever order.
     pub(crate) fn same(&self, other: &Self) -> bool {
-        self.changes_to(other).is_empty()
+        self.same_to(other, MAX_DEPTH)
+    }
+
+    fn same_to(&self, other: &Self, depth: u32) -> bool {
+        self.written(other, depth).next().is_none() && self.removed(other).next().is_none()
     }
 }
 
@@ -265,7 +273,7 @@ fn same_to(depth: u32, a: &[u8], b: &[u8]) -> bool {
         (Some(b'{'), Some(b'{')) => {
             let read = |text: &[u8]| Object::parse(Bytes::copy_from_slice(text));
             match (read(a), read(b)) {
-                (Some(a), Some(b)) => a.changes(&b, depth - 1).is_empty(),
+                (Some(a), Some(b)) => a.same_to(&b, depth - 1),
                 _ => false,
             }
         }
@@ -347,20 +355,43 @@ impl Piece {
     }
 }
 
-/// Whether two of the keys may be the same: a cheap look that is sometimes wrong, but never says `false` for a
-/// repeated key.
-fn may_repeat<'a>(mut keys: impl Iterator<Item = &'a [u8]>) -> bool {
+/// Whether two of a few keys are the same: a key is compared with those before it only if it is as long as one of them.
+fn few_repeat(entries: &[Entry], source: &Bytes) -> bool {
+    let mut lengths = 0_u64;
+    entries.iter().enumerate().any(|(i, entry)| {
+        let key = entry.key.of(source);
+        let bit = 1 << (key.len() & 63);
+        let maybe = lengths & bit != 0;
+        lengths |= bit;
+        maybe && entries[..i].iter().any(|before| before.key.of(source) == key)
+    })
+}
+
+/// The same of many: the bit that lets a key be compared is that of a hash, and where too many bits are set for that
+/// to help, all keys are put into a set.
+fn many_repeat(entries: &[Entry], source: &Bytes) -> bool {
     let mut seen = [0_u64; 64];
-    keys.any(|key| {
+    let mut looks = entries.len();
+    for (i, entry) in entries.iter().enumerate() {
+        let key = entry.key.of(source);
         // FNV-1a.
         let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         });
         let (slot, bit) = (&mut seen[(hash >> 58) as usize], 1 << (hash >> 52 & 63));
-        let was = *slot & bit != 0;
+        if *slot & bit != 0 {
+            if entries[..i].iter().any(|before| before.key.of(source) == key) {
+                return true;
+            }
+            looks = looks.saturating_sub(i);
+            if looks == 0 {
+                return entries.iter().map(|e| e.key.of(source)).collect::<HashSet<_>>().len()
+                    < entries.len();
+            }
+        }
         *slot |= bit;
-        was
-    })
+    }
+    false
 }
 
 fn at(from: usize, to: usize) -> Piece {

@@ -15,6 +15,7 @@ use axum::{
     http::{
         HeaderMap, HeaderValue, Request,
         header::{CACHE_CONTROL, VARY},
+        request::Parts,
     },
     response::{IntoResponse, Response},
 };
@@ -28,8 +29,8 @@ use crate::{
     error::{Error, Operation},
     hooks::Later,
     layer::SessionLayer,
-    session::Slot,
     state::{Owed, State},
+    ticket::{Slot, Ticket},
     transport::Issue,
 };
 
@@ -79,21 +80,16 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (request, opened) = open::<K, B>(&self.config, request);
-        match opened {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        match open::<K, B>(&self.config, &mut request) {
             Opened::Outside => SessionFuture::handling(self.inner.call(request), None),
-            Opened::Deferred(state) => SessionFuture::handling(self.inner.call(request), Some(state)),
-            Opened::Eager { state, ours } => {
+            Opened::Deferred(ticket) => SessionFuture::handling(self.inner.call(request), Some(ticket)),
+            Opened::Eager { state, ticket } => {
                 // The service that `poll_ready` has prepared is the one to call.
                 let clone = self.inner.clone();
                 let service = mem::replace(&mut self.inner, clone);
-                let loading = state.clone();
-                let load: Later<Result<(), Error>> = Box::pin(async move { loading.load_quietly().await });
-                SessionFuture {
-                    step: Step::Loading { load, call: Some((service, request)) },
-                    state: ours.then_some(state),
-                }
+                let load: Later<Result<(), Error>> = Box::pin(async move { state.load_quietly().await });
+                SessionFuture { step: Step::Loading { load, call: Some((service, request)) }, ticket }
             }
         }
     }
@@ -103,50 +99,55 @@ enum Opened {
     /// Not on the cookie's path, or there is a session of this cookie already.
     Outside,
     /// To be loaded when somebody asks.
-    Deferred(Arc<State>),
-    /// To be loaded now; closed by us only if no outer layer does.
-    Eager { state: Arc<State>, ours: bool },
+    Deferred(Arc<Ticket>),
+    /// To be loaded now; no ticket if an outer layer closes it.
+    Eager { state: Arc<State>, ticket: Option<Arc<Ticket>> },
 }
 
-fn open<K: 'static, B>(config: &Arc<Config>, mut request: Request<B>) -> (Request<B>, Opened) {
+fn open<K: 'static, B>(config: &Arc<Config>, request: &mut Request<B>) -> Opened {
     let outer = request
         .extensions()
         .get::<Slot<K>>()
-        .filter(|slot| slot.0.config.carrier.name == config.carrier.name);
-    if let Some(Slot(state, ..)) = outer {
+        .filter(|slot| slot.config().carrier.name == config.carrier.name);
+    if let Some(slot) = outer {
         // A second layer stands aside, but what it promises its handlers, a loaded session, it sees to.
-        if config.defer || state.is_loaded() {
-            return (request, Opened::Outside);
+        if config.defer || slot.opened().is_some_and(|state| state.is_loaded()) {
+            return Opened::Outside;
         }
-        let state = state.clone();
-        state.capture(request.headers(), request.extensions());
+        let state = slot.open(request.headers(), request.extensions()).clone();
         state.flags.eager.store(true, Relaxed);
-        return (request, Opened::Eager { state, ours: false });
+        return Opened::Eager { state, ticket: None };
     }
     if config.cookie.path != "/" {
         // Inside of a nested router the URI has lost its beginning.
         let original = request.extensions().get::<OriginalUri>();
         let path = original.map_or_else(|| request.uri().path(), |uri| uri.0.path());
         if !path_matches(&config.cookie.path, path) {
-            return (request, Opened::Outside);
+            return Opened::Outside;
         }
     }
-    let parts = if config.hooks.want_the_request() {
-        let (parts, body) = request.into_parts();
-        let kept = Arc::new(parts.clone());
-        request = Request::from_parts(parts, body);
-        Some(kept)
-    } else {
-        None
-    };
-    let state = Arc::new(State::new(config.clone(), parts));
-    request.extensions_mut().insert(Slot::<K>::new(state.clone()));
+    let parts = config.hooks.want_the_request().then(|| Arc::new(head_of(request)));
+    let ticket = Ticket::take();
+    let slot = Slot::<K>::new(config.clone(), parts, ticket.clone());
     if config.defer {
-        return (request, Opened::Deferred(state));
+        request.extensions_mut().insert(slot);
+        return Opened::Deferred(ticket);
     }
-    state.capture(request.headers(), request.extensions());
+    let state = slot.open(request.headers(), request.extensions()).clone();
     state.flags.eager.store(true, Relaxed);
-    (request, Opened::Eager { state, ours: true })
+    request.extensions_mut().insert(slot);
+    Opened::Eager { state, ticket: Some(ticket) }
+}
+
+/// A copy of the request's head.
+fn head_of<B>(request: &Request<B>) -> Parts {
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = request.method().clone();
+    parts.uri = request.uri().clone();
+    parts.version = request.version();
+    parts.headers = request.headers().clone();
+    parts.extensions = request.extensions().clone();
+    parts
 }
 
 pin_project_lite::pin_project! {
@@ -154,7 +155,7 @@ pin_project_lite::pin_project! {
     pub struct SessionFuture<S, R> where S: Service<R> {
         #[pin]
         step: Step<S, R>,
-        state: Option<Arc<State>>,
+        ticket: Option<Arc<Ticket>>,
     }
 }
 
@@ -170,8 +171,8 @@ pin_project_lite::pin_project! {
 }
 
 impl<S: Service<R>, R> SessionFuture<S, R> {
-    fn handling(future: S::Future, state: Option<Arc<State>>) -> Self {
-        Self { step: Step::Handling { future }, state }
+    fn handling(future: S::Future, ticket: Option<Arc<Ticket>>) -> Self {
+        Self { step: Step::Handling { future }, ticket }
     }
 }
 
@@ -198,7 +199,9 @@ where
                 }
                 StepProj::Handling { future } => {
                     let response = ready!(future.poll(cx))?.into_response();
-                    let Some(state) = this.state.take() else { return Poll::Ready(Ok(response)) };
+                    let Some(state) = this.ticket.take().and_then(Ticket::finish) else {
+                        return Poll::Ready(Ok(response));
+                    };
                     if !state.is_asked_for() {
                         state.flags.closed.store(true, Relaxed);
                         return Poll::Ready(Ok(response));
@@ -285,7 +288,7 @@ fn tell(state: &State, headers: &mut HeaderMap) {
     };
     if config.cache_headers && (state.is_used() || owed.is_some()) {
         for name in (0..config.carrier.ways()).filter_map(|way| config.carrier.vary(way)) {
-            add_vary(headers, &HeaderValue::from(name));
+            add_vary(headers, name.into());
         }
     }
     let Some(owed) = owed else { return };
@@ -304,7 +307,11 @@ fn tell(state: &State, headers: &mut HeaderMap) {
     }
 }
 
-fn add_vary(headers: &mut HeaderMap, name: &HeaderValue) {
+fn add_vary(headers: &mut HeaderMap, name: HeaderValue) {
+    if !headers.contains_key(VARY) {
+        headers.insert(VARY, name);
+        return;
+    }
     let there = headers.get_all(VARY).iter().any(|value| {
         value.as_bytes().split(|b| *b == b',').any(|part| {
             let part = part.trim_ascii();
@@ -312,13 +319,17 @@ fn add_vary(headers: &mut HeaderMap, name: &HeaderValue) {
         })
     });
     if !there {
-        headers.append(VARY, name.clone());
+        headers.append(VARY, name);
     }
 }
 
 /// No shared cache may keep an answer with a visitor's cookie in it. What the handler said more strictly stays;
 /// what it said against that goes.
 fn make_private(headers: &mut HeaderMap) {
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+        return;
+    }
     let mut kept = vec!["private"];
     let all: Vec<_> = headers.get_all(CACHE_CONTROL).iter().filter_map(|v| v.to_str().ok()).collect();
     for directive in all.iter().flat_map(|v| v.split(',')).map(str::trim).filter(|d| !d.is_empty()) {

@@ -9,7 +9,7 @@ use std::{
 
 use axum::{
     extract::{FromRequestParts, OptionalFromRequestParts},
-    http::{Extensions, request::Parts},
+    http::request::Parts,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -22,6 +22,7 @@ use crate::{
     rules::Ending,
     state::{Data, State},
     store::Layout,
+    ticket::Slot,
     view::{self, SessionData},
 };
 
@@ -61,21 +62,6 @@ pub enum Main {}
 pub struct Session<T: SessionData = Map, K = Main> {
     pub(crate) state: Arc<State>,
     view: PhantomData<fn() -> (T, K)>,
-}
-
-/// Where a request carries its session of kind `K`.
-pub(crate) struct Slot<K>(pub(crate) Arc<State>, pub(crate) PhantomData<fn() -> K>);
-
-impl<K> Slot<K> {
-    pub(crate) fn new(state: Arc<State>) -> Self {
-        Self(state, PhantomData)
-    }
-}
-
-impl<K> Clone for Slot<K> {
-    fn clone(&self) -> Self {
-        Self::new(self.0.clone())
-    }
 }
 
 impl<T: SessionData, K> Session<T, K> {
@@ -385,16 +371,16 @@ impl<T: SessionData, K> fmt::Debug for Session<T, K> {
     }
 }
 
-fn find<K: 'static>(extensions: &Extensions) -> Option<&Arc<State>> {
-    extensions.get::<Slot<K>>().map(|slot| &slot.0)
+fn find<K: 'static>(parts: &Parts) -> Option<&Arc<State>> {
+    let slot = parts.extensions.get::<Slot<K>>()?;
+    Some(slot.open(&parts.headers, &parts.extensions))
 }
 
 impl<S: Send + Sync, T: SessionData, K: 'static> FromRequestParts<S> for Session<T, K> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        let state = find::<K>(&parts.extensions).ok_or_else(|| Error::new(Kind::MissingLayer))?;
-        state.capture(&parts.headers, &parts.extensions);
+        let state = find::<K>(parts).ok_or_else(|| Error::new(Kind::MissingLayer))?;
         Ok(Self::new(state.clone()))
     }
 }
@@ -403,10 +389,7 @@ impl<S: Send + Sync, T: SessionData, K: 'static> OptionalFromRequestParts<S> for
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
-        Ok(find::<K>(&parts.extensions).map(|state| {
-            state.capture(&parts.headers, &parts.extensions);
-            Self::new(state.clone())
-        }))
+        Ok(find::<K>(parts).map(|state| Self::new(state.clone())))
     }
 }
 

@@ -8,13 +8,15 @@ mod load;
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
     },
 };
 
 use axum::http::{Extensions, HeaderMap, Request, request::Parts};
-use tokio::sync::OnceCell;
 
 pub(crate) use self::data::{Data, Edits, Origin, Owed};
 use crate::{
@@ -51,21 +53,36 @@ pub(crate) struct State {
     pub(crate) config: Arc<Config>,
     /// The request's head, for hooks; absent where there are none.
     parts: Option<Arc<Parts>>,
-    brought: OnceLock<Brought>,
-    loaded: OnceCell<()>,
+    brought: Brought,
+    loaded: AtomicBool,
+    /// One load at a time.
+    loading: tokio::sync::Mutex<()>,
     /// One commit at a time. Held across the store's answer, which is why it is tokio's.
     pub(crate) committing: tokio::sync::Mutex<()>,
     pub(crate) flags: Flags,
     // Apart from `data`, so that `destroy()` may be called inside of an `update` closure.
-    intent: Mutex<Intent>,
+    intent: AtomicU64,
     data: Mutex<Data>,
 }
 
 /// What the request brought to name its session.
 #[derive(Default)]
-struct Brought {
+pub(crate) struct Brought {
     captured: Captured,
     forced: Option<SessionId>,
+}
+
+impl Brought {
+    pub(crate) fn by(config: &Config, headers: &HeaderMap, extensions: &Extensions) -> Self {
+        let forced = extensions.get::<ForcedId>().map(|forced| forced.0.clone());
+        Self { captured: config.carrier.capture(headers), forced }
+    }
+}
+
+impl From<SessionId> for Brought {
+    fn from(id: SessionId) -> Self {
+        Self { captured: Captured::default(), forced: Some(id) }
+    }
 }
 
 /// What has happened to the handle, apart from data.
@@ -90,31 +107,33 @@ pub(crate) struct Intent {
     epoch: u32,
 }
 
+/// An [`Intent`] in one word, since it is looked at more often than anything else.
+impl From<Intent> for u64 {
+    fn from(intent: Intent) -> Self {
+        Self::from(intent.epoch) << 8 | intent.ending as Self
+    }
+}
+
+impl From<u64> for Intent {
+    fn from(word: u64) -> Self {
+        let endings = [Ending::None, Ending::Destroyed, Ending::Regenerated, Ending::Renewed];
+        Self { ending: endings[word as usize % endings.len()], epoch: (word >> 8) as u32 }
+    }
+}
+
 impl State {
-    pub(crate) fn new(config: Arc<Config>, parts: Option<Arc<Parts>>) -> Self {
+    pub(crate) fn new(config: Arc<Config>, parts: Option<Arc<Parts>>, brought: Brought) -> Self {
         Self {
             config,
             parts,
-            brought: OnceLock::new(),
-            loaded: OnceCell::new(),
-            committing: tokio::sync::Mutex::new(()),
+            brought,
+            loaded: AtomicBool::new(false),
+            loading: tokio::sync::Mutex::const_new(()),
+            committing: tokio::sync::Mutex::const_new(()),
             flags: Flags::default(),
-            intent: Mutex::default(),
+            intent: AtomicU64::new(0),
             data: Mutex::default(),
         }
-    }
-
-    /// Takes from the request what names its session. The first to come wins.
-    pub(crate) fn capture(&self, headers: &HeaderMap, extensions: &Extensions) {
-        self.brought.get_or_init(|| Brought {
-            captured: self.config.carrier.capture(headers),
-            forced: extensions.get::<ForcedId>().map(|forced| forced.0.clone()),
-        });
-    }
-
-    /// Says which session it is, where no request does.
-    pub(crate) fn name(&self, id: SessionId) {
-        self.brought.get_or_init(|| Brought { captured: Captured::default(), forced: Some(id) });
     }
 
     pub(crate) fn parts(&self) -> Arc<Parts> {
@@ -122,15 +141,21 @@ impl State {
     }
 
     pub(crate) fn intent(&self) -> Intent {
-        *self.lock_intent()
+        self.intent.load(Acquire).into()
     }
 
     pub(crate) fn intent_is(&self, ending: Ending) -> bool {
         self.intent().ending == ending
     }
 
-    fn lock_intent(&self) -> MutexGuard<'_, Intent> {
-        self.intent.lock().unwrap_or_else(PoisonError::into_inner)
+    fn change_intent(&self, change: impl Fn(&mut Intent)) {
+        let changed = |word: u64| {
+            let mut intent = Intent::from(word);
+            change(&mut intent);
+            Some(intent.into())
+        };
+        // The closure never declines.
+        let _ = self.intent.fetch_update(AcqRel, Acquire, changed);
     }
 
     /// The data as they are after the intents so far.
@@ -162,28 +187,30 @@ impl State {
     }
 
     pub(crate) fn is_loaded(&self) -> bool {
-        self.loaded.initialized()
+        self.loaded.load(Acquire)
     }
 
     /// Ends the old session: what was in it is gone, what is written from now on is new.
     pub(crate) fn end(&self, ending: Ending) {
         self.flags.used.store(true, Relaxed);
-        let mut intent = self.lock_intent();
-        intent.ending = ending;
-        intent.epoch += 1;
+        self.change_intent(|intent| {
+            intent.ending = ending;
+            intent.epoch = intent.epoch.wrapping_add(1);
+        });
     }
 
     /// The session goes on under a new id; after an ending it has one already.
     pub(crate) fn renew(&self) {
-        let mut intent = self.lock_intent();
-        if intent.ending == Ending::None {
-            intent.ending = Ending::Renewed;
-        }
+        self.change_intent(|intent| {
+            if intent.ending == Ending::None {
+                intent.ending = Ending::Renewed;
+            }
+        });
     }
 
     /// Drops what has been changed and intended: the response's status says that none of it counts.
     pub(crate) fn discard(&self) {
-        self.lock_intent().ending = Ending::None;
+        self.change_intent(|intent| intent.ending = Ending::None);
         let mut data = self.data();
         data.edits = Edits::default();
         data.new_id = None;
@@ -191,26 +218,25 @@ impl State {
 
     /// The intent has been carried out; one that has come since stands.
     pub(crate) fn settle(&self, done: Intent) {
-        let mut intent = self.lock_intent();
-        if *intent == done {
-            intent.ending = Ending::None;
-        }
+        self.change_intent(|intent| {
+            if *intent == done {
+                intent.ending = Ending::None;
+            }
+        });
     }
 
     /// There is nothing to load: a session made for a test or outside of a request.
     #[cfg(feature = "testing")]
     pub(crate) fn loaded_as(&self, fill: impl FnOnce(&mut Data)) {
         fill(&mut self.data());
-        // The only caller is the one who has just made the state.
-        let _ = self.loaded.set(());
+        self.loaded.store(true, Release);
     }
 
     /// The id that the request brought. Whether there is such a session, only the store can tell.
     pub(crate) fn presented(&self) -> Option<Presented> {
-        let brought = self.brought.get()?;
-        match &brought.forced {
+        match &self.brought.forced {
             Some(id) => Some(Presented { id: id.clone(), stale: false, way: 0 }),
-            None => self.config.carrier.read(&brought.captured),
+            None => self.config.carrier.read(&self.brought.captured),
         }
     }
 
@@ -246,6 +272,17 @@ impl State {
         ended || self.data().origin.is_none()
     }
 
+    /// Whether nothing has come and nothing can have come to the session that was loaded, whatever the time is: a
+    /// shorter way to the table's answer for a request that has only read.
+    pub(crate) fn is_steady(&self, data: &Data, intent: Intent) -> bool {
+        intent.ending == Ending::None
+            && data.edits.is_empty()
+            && data.base.cookie.is_none()
+            && data.origin.as_ref().is_some_and(|origin| !origin.stale)
+            && !self.flags.force_save.load(Relaxed)
+            && self.config.lifetime.is_steady()
+    }
+
     /// The facts for the finalizer, and the life that the session would have if it were saved now.
     pub(crate) fn facts(&self, data: &Data, intent: Intent, now: Timestamp) -> (Facts, Life) {
         let config = &*self.config;
@@ -278,6 +315,11 @@ impl Drop for State {
     fn drop(&mut self) {
         // A request that was cut off loses its changes by design; one that went on after its response does not.
         if self.is_closed() && self.is_loaded() && !self.flags.degraded.load(Relaxed) {
+            let intent = self.intent();
+            let data = self.data.get_mut().unwrap_or_else(PoisonError::into_inner);
+            if intent.ending == Ending::None && data.epoch == intent.epoch && data.edits.is_empty() {
+                return;
+            }
             let (data, intent) = self.data_and_intent();
             let facts = Facts {
                 used: true,

@@ -32,7 +32,7 @@ async fn move_over(config: &Config, id: &SessionId, key: &StoreKey) -> Result<Op
     let Some(old) = &config.predecessor else { return Ok(None) };
     let Some(legacy) = limited(config, old.0.find(id)).await? else {
         // Another request may have moved it between the two looks.
-        return config.engine.get(config.limits, key).await;
+        return config.engine.get(&config.limits, key).await;
     };
     let now = config.clock.now();
     let limit = config.lifetime.max_lifetime.map_or(legacy.expires_at, |max| now.saturating_add(max));
@@ -44,15 +44,15 @@ async fn move_over(config: &Config, id: &SessionId, key: &StoreKey) -> Result<Op
     let life = Life { store: end, cookie: CookieLife::Until(end) };
     let data = config.codec.encode(&content, &config.cookie, life).map_err(StoreError::corrupt)?;
     let record = Record { tag: config.codec.tag(&data), expires_at: end, principal: None, data };
-    match config.engine.set(config.limits, key, &record, When::Absent).await? {
+    match config.engine.set(&config.limits, key, &record, When::Absent).await? {
         Written::Done => {}
         // Another request of this visitor's was faster.
         Written::Conflict(Some(moved)) => return Ok(Some(moved)),
-        Written::Conflict(None) | Written::Gone => return config.engine.get(config.limits, key).await,
+        Written::Conflict(None) | Written::Gone => return config.engine.get(&config.limits, key).await,
     }
     if let Err(error) = forget(config, id).await {
         // Left in both places, it would come back after a logout: next time, from the beginning.
-        if let Err(error) = config.engine.destroy(config.limits, key).await {
+        if let Err(error) = config.engine.destroy(&config.limits, key).await {
             tracing::error!(session = %key.handle(), %error, "a session that was taken over is still at its predecessor's");
         }
         return Err(error);

@@ -194,17 +194,13 @@ impl Carrier {
 
     fn read_cookie(&self, header: &[u8]) -> Option<(SessionId, bool)> {
         let header = &header[..header.len().min(COOKIE_HEADER_LIMIT)];
-        let values =
-            || cookies(header).filter(|(name, _)| *name == self.name.as_bytes()).map(|(_, value)| value);
+        let values = || cookies(header, |name| name == self.name.as_bytes());
         let Some(keys) = &self.keys else {
             return values().find_map(|value| Some((SessionId::parse(value)?, false)));
         };
         if keys.scheme() == Scheme::Keygrip {
-            let signatures = || {
-                cookies(header)
-                    .filter(|(name, _)| name.strip_suffix(b".sig") == Some(self.name.as_bytes()))
-                    .map(|(_, value)| value)
-            };
+            let signatures =
+                || cookies(header, |name| name.strip_suffix(b".sig") == Some(self.name.as_bytes()));
             return values().find_map(|value| {
                 let key = signatures().find_map(|sig| keys.open_detached(&self.name, value, sig))?;
                 Some((SessionId::parse(value)?, key > 0))
@@ -297,13 +293,16 @@ fn cookie_header(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_maybe_shared(axum::body::Bytes::from(joined)).ok()
 }
 
-/// The pairs of a `Cookie` header. Values lose the quotes around them; one that is not text is passed over.
-fn cookies(header: &[u8]) -> impl Iterator<Item = (&[u8], &str)> {
-    header.split(|b| *b == b';').take(COOKIE_COUNT_LIMIT).filter_map(|pair| {
+/// The values of those pairs of a `Cookie` header whose name is wanted. They lose the quotes around them; one that is
+/// not text is passed over.
+fn cookies<'a>(header: &'a [u8], wanted: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = &'a str> {
+    header.split(|b| *b == b';').take(COOKIE_COUNT_LIMIT).filter_map(move |pair| {
         let eq = pair.iter().position(|b| *b == b'=')?;
+        if !wanted(pair[..eq].trim_ascii()) {
+            return None;
+        }
         let value = std::str::from_utf8(pair[eq + 1..].trim_ascii()).ok()?;
-        let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
-        Some((pair[..eq].trim_ascii(), value))
+        Some(value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value))
     })
 }
 

@@ -24,12 +24,12 @@ const MAX_CONFLICTS: u32 = 64;
 /// Writes the known session, as often as it takes until nobody else comes between.
 pub(super) async fn write(state: &State) -> Result<Saved, Error> {
     let Some(origin) = state.data().origin.clone() else { return Err(Error::gone()) };
-    let _turn = state.config.engine.turn(state.config.limits, &origin.key).await;
+    let _turn = state.config.engine.turn(&state.config.limits, &origin.key).await;
     let mut tries = Tries::default();
     loop {
         match swap(state).await? {
             Swap::Done(saved) => return Ok(saved),
-            Swap::Conflict(current) => tries.lost(state, current).await?,
+            Swap::Conflict(current) => Box::pin(tries.lost(state, current)).await?,
         }
         let wanted = state.flags.force_save.load(Relaxed) || !state.intent_is(Ending::None);
         if !wanted && !state.data().is_changed() {
@@ -62,9 +62,9 @@ pub(super) async fn swap(state: &State) -> Result<Swap, Error> {
     };
     let version = version(state, false)?;
     let (operation, written) = if renewed {
-        (Operation::Rotate, engine.rotate(*limits, &old.key, when, &key, &version.record).await)
+        (Operation::Rotate, engine.rotate(limits, &old.key, when, &key, &version.record).await)
     } else {
-        (Operation::Set, engine.set(*limits, &key, &version.record, when).await)
+        (Operation::Set, engine.set(limits, &key, &version.record, when).await)
     };
     match written.map_err(|e| Error::store(operation, e))? {
         Written::Done if renewed => {
@@ -150,7 +150,7 @@ async fn rebase(state: &State, current: Option<Record>) -> Result<bool, Error> {
 
 /// What the store holds of the session now.
 pub(super) async fn read(state: &State, origin: &Origin) -> Result<Record, Error> {
-    let found = state.config.engine.get(state.config.limits, &origin.key).await;
+    let found = state.config.engine.get(&state.config.limits, &origin.key).await;
     found.map_err(|e| Error::store(Operation::Get, e))?.ok_or_else(Error::gone)
 }
 

@@ -149,7 +149,7 @@ async fn end(State(pages): State<Pages>, Path(handle): Path<String>, request: Re
         return page::not_found(&pages, &place, session::UNSEEN).into_response();
     };
     let Config { engine, limits, observer, .. } = &*pages.shared.config;
-    match engine.destroy(*limits, &key).await {
+    match engine.destroy(limits, &key).await {
         Ok(()) => {
             observer.destroyed(&key);
             let back = format!("{}?ended={}", place.root, key.handle());

@@ -25,7 +25,7 @@ pub(super) async fn page(pages: &Pages, place: &Place, handle: &str) -> Response
         return not_found(pages, place, UNSEEN).into_response();
     };
     let Config { engine, limits, codec, cookie, .. } = &*pages.shared.config;
-    let (record, content) = match engine.get(*limits, &key).await {
+    let (record, content) = match engine.get(limits, &key).await {
         Ok(Some(record)) => {
             let content = codec.decode(&record.data, cookie).ok();
             (Some(record), content)

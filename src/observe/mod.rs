@@ -22,6 +22,10 @@ use crate::{
 
 /// What has happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(
+    not(any(feature = "metrics", feature = "inspector")),
+    allow(dead_code, reason = "nobody asks for more than the log")
+)]
 pub(crate) enum What {
     Created,
     Loaded,
@@ -79,8 +83,8 @@ pub(crate) struct Observer {
 }
 
 #[cfg_attr(
-    not(any(feature = "metrics", feature = "inspector")),
-    allow(unused_variables, clippy::unused_self, reason = "nobody asks for more than the log")
+    not(feature = "inspector"),
+    allow(unused_variables, clippy::unused_self, reason = "the log and the meters need less")
 )]
 impl Observer {
     pub(crate) fn new(cookie: &str, watch: &Watch) -> Self {

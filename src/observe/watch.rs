@@ -1,8 +1,14 @@
 //! The store as it does: how long its calls take, how they end, whether it is there.
 
-use std::future::Future;
+#[cfg(not(any(feature = "metrics", feature = "inspector")))]
+use std::marker::PhantomData;
 #[cfg(feature = "inspector")]
 use std::sync::OnceLock;
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 #[cfg(any(feature = "metrics", feature = "inspector"))]
 use std::{
     sync::{
@@ -13,7 +19,7 @@ use std::{
 };
 
 use tokio::sync::watch;
-use tracing::Instrument;
+use tracing::Span;
 
 #[cfg(feature = "inspector")]
 use super::journal::Journal;
@@ -72,24 +78,60 @@ impl Watch {
     }
 
     /// Looks on while the store is asked for something.
-    pub(crate) async fn call<T: Send>(
-        &self,
-        operation: Operation,
-        key: &StoreKey,
-        call: impl Future<Output = Result<T, StoreError>> + Send,
-    ) -> Result<T, StoreError> {
-        let span = tracing::debug_span!(
-            "session_store",
-            store = self.store,
-            operation = operation.name(),
-            session = %key.handle()
+    pub(crate) fn call<F>(&self, operation: Operation, key: &StoreKey, call: F) -> Watched<'_, F> {
+        Watched {
+            span: tracing::debug_span!(
+                "session_store",
+                store = self.store,
+                operation = operation.name(),
+                session = %key.handle()
+            ),
+            #[cfg(any(feature = "metrics", feature = "inspector"))]
+            measure: Measure { watch: self, operation, began: Instant::now() },
+            #[cfg(not(any(feature = "metrics", feature = "inspector")))]
+            measure: PhantomData,
+            call,
+        }
+    }
+}
+
+/// A measurement that has begun.
+#[cfg(any(feature = "metrics", feature = "inspector"))]
+struct Measure<'a> {
+    watch: &'a Watch,
+    operation: Operation,
+    began: Instant,
+}
+
+#[cfg(not(any(feature = "metrics", feature = "inspector")))]
+type Measure<'a> = PhantomData<&'a ()>;
+
+pin_project_lite::pin_project! {
+    /// A call that is looked at. By hand, since an `async fn` would hold the call twice.
+    pub(crate) struct Watched<'a, F> {
+        span: Span,
+        measure: Measure<'a>,
+        #[pin]
+        call: F,
+    }
+}
+
+impl<T, F: Future<Output = Result<T, StoreError>>> Future for Watched<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let done = {
+            let _within = this.span.enter();
+            ready!(this.call.poll(cx))
+        };
+        #[cfg(any(feature = "metrics", feature = "inspector"))]
+        this.measure.watch.measured(
+            this.measure.operation,
+            this.measure.began.elapsed(),
+            done.as_ref().err(),
         );
-        #[cfg(any(feature = "metrics", feature = "inspector"))]
-        let began = Instant::now();
-        let done = call.instrument(span).await;
-        #[cfg(any(feature = "metrics", feature = "inspector"))]
-        self.measured(operation, began.elapsed(), done.as_ref().err());
-        done
+        Poll::Ready(done)
     }
 }
 

@@ -58,6 +58,13 @@ pub(crate) struct Data {
     pub(super) epoch: u32,
 }
 
+impl Edits {
+    /// Nothing has been changed. `false` also where what was changed is as it was.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.object.is_none() && self.cookie.is_none() && self.principal.is_none()
+    }
+}
+
 impl Data {
     pub(crate) fn object(&self) -> &Object {
         self.edits.object.as_ref().unwrap_or(&self.base.object)

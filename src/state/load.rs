@@ -1,6 +1,10 @@
 //! Loading: from what the request brought to the session's data, once per request.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::atomic::Ordering::{Relaxed, Release},
+};
 
 use super::{Origin, State};
 use crate::{
@@ -8,23 +12,37 @@ use crate::{
     codec::Content,
     error::{Error, Kind, Operation},
     hooks::{Candidate, Failure, Snapshot, Verdict},
-    id::{SessionId, StoreKey},
+    id::StoreKey,
     rules::Ending,
-    store::{StoreError, StoreErrorKind, Tag},
+    store::{Record, StoreError, StoreErrorKind, Tag},
     takeover::take_over,
     transport::Presented,
 };
+
+/// What is left of a load, where it has to be waited for.
+type Rest<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
 
 impl State {
     /// Loads the session, once, however many ask and whenever.
     pub(crate) async fn load(&self) -> Result<(), Error> {
         self.flags.used.store(true, Relaxed);
+        if self.is_loaded() {
+            return Ok(());
+        }
         self.load_quietly().await
     }
 
     /// The same for the layer itself, which is no use of the session.
     pub(crate) async fn load_quietly(&self) -> Result<(), Error> {
-        self.loaded.get_or_try_init(|| self.fetch()).await.copied().inspect_err(|error| self.failed(error))
+        let _one_at_a_time = match self.loading.try_lock() {
+            Ok(first) => first,
+            Err(_) => Box::pin(self.loading.lock()).await,
+        };
+        if !self.is_loaded() {
+            self.fetch().await.inspect_err(|error| self.failed(error))?;
+            self.loaded.store(true, Release);
+        }
+        Ok(())
     }
 
     /// Tells whoever looks on that this session could not be loaded or saved.
@@ -33,64 +51,97 @@ impl State {
         self.config.observer.failed(key.as_ref(), error);
     }
 
+    // What is seldom waited for is boxed: it would else be room in the future of every handler.
     async fn fetch(&self) -> Result<(), Error> {
         let config = &*self.config;
-        let Some(Presented { id, stale, way }) = self.presented() else {
+        let Some(presented) = self.presented() else {
             // Nobody to look up. But while the store is away nobody can be given a session either.
-            let waited = config.engine.wait_for_connection(config.limits).await;
-            return self
-                .or_degraded(Operation::Get, waited.map_err(|e| Error::store(Operation::Get, e)))
-                .await;
+            if config.engine.is_connected() {
+                return Ok(());
+            }
+            return Box::pin(self.wait_for_the_store()).await;
         };
-        let key = config.key(&id);
-        let found = match config.engine.get(config.limits, &key).await {
-            Ok(Some(record)) => Ok(Some(record)),
-            Ok(None) => take_over(&self.config, &id, &key).await,
-            Err(error) => Err(error),
+        let key = config.key(&presented.id);
+        let found = match config.engine.get(&config.limits, &key).await {
+            Ok(None) if config.predecessor.is_some() => {
+                Box::pin(take_over(&self.config, &presented.id, &key)).await
+            }
+            found => found,
         };
+        match self.take_in(presented, key, found) {
+            None => Ok(()),
+            Some(rest) => rest.await,
+        }
+    }
+
+    /// Takes in what was found; gives back what has to be waited for.
+    fn take_in(
+        &self,
+        presented: Presented,
+        key: StoreKey,
+        found: Result<Option<Record>, StoreError>,
+    ) -> Option<Rest<'_>> {
         let record = match found {
             Ok(Some(record)) => record,
             Ok(None) => {
-                config.observer.unknown(&key);
+                self.config.observer.unknown(&key);
                 let mut data = self.data();
-                data.way = way;
+                data.way = presented.way;
                 data.unknown = true;
-                return Ok(());
+                return None;
             }
-            Err(error) => return self.unreadable(key, id, way, error).await,
+            Err(error) => return Some(Box::pin(self.unreadable(presented, key, error))),
         };
-        let content = match config.codec.decode(&record.data, &config.cookie) {
+        let content = match self.config.codec.decode(&record.data, &self.config.cookie) {
             Ok(content) => content,
-            Err(why) => return self.unreadable(key, id, way, StoreError::corrupt(why)).await,
+            Err(why) => return Some(Box::pin(self.unreadable(presented, key, StoreError::corrupt(why)))),
         };
-        let valid = self.is_valid(&content).await?;
-        config.observer.loaded(&key, &record, content.created);
-        if !valid {
-            config.observer.invalid(&key);
-        }
-        {
-            let mut data = self.data();
-            data.way = way;
-            data.origin = Some(Origin { id, key, tag: record.tag, expires_at: record.expires_at, stale });
-            data.base_principal = record.principal;
-            data.base = content;
-        }
-        if !valid {
+        if self.is_over(&content) {
+            self.config.observer.invalid(&key);
+            self.adopt(presented, key, record, content);
             self.refuse();
+            return None;
         }
-        Ok(())
+        if let Some(hook) = &self.config.hooks.valid {
+            return Some(Box::pin(async move {
+                let cookie = content.cookie.as_deref().unwrap_or(&self.config.cookie).clone();
+                let snapshot = Snapshot::new(content.object.clone(), cookie);
+                let valid = hook(Candidate::new(self.parts(), snapshot)).await;
+                let valid = valid.map_err(|source| Error::new(Kind::Hook { hook: "valid", source }))?;
+                if !valid {
+                    self.config.observer.invalid(&key);
+                }
+                self.adopt(presented, key, record, content);
+                if !valid {
+                    self.refuse();
+                }
+                Ok(())
+            }));
+        }
+        self.adopt(presented, key, record, content);
+        None
+    }
+
+    fn adopt(&self, presented: Presented, key: StoreKey, record: Record, content: Content) {
+        self.config.observer.loaded(&key, &record, content.created);
+        let Presented { id, stale, way } = presented;
+        let mut data = self.data();
+        data.way = way;
+        data.origin = Some(Origin { id, key, tag: record.tag, expires_at: record.expires_at, stale });
+        data.base_principal = record.principal;
+        data.base = content;
+    }
+
+    async fn wait_for_the_store(&self) -> Result<(), Error> {
+        let waited = self.config.engine.wait_for_connection(&self.config.limits).await;
+        self.or_degraded(Operation::Get, waited.map_err(|e| Error::store(Operation::Get, e))).await
     }
 
     /// The store failed, or what it holds is no session.
-    async fn unreadable(
-        &self,
-        key: StoreKey,
-        id: SessionId,
-        way: usize,
-        why: StoreError,
-    ) -> Result<(), Error> {
+    async fn unreadable(&self, presented: Presented, key: StoreKey, why: StoreError) -> Result<(), Error> {
         if why.kind() == StoreErrorKind::Corrupt && self.config.discard_corrupt {
             self.config.observer.discarded(&key, &why);
+            let Presented { id, way, .. } = presented;
             let mut data = self.data();
             data.way = way;
             data.origin =
@@ -104,24 +155,18 @@ impl State {
 
     /// What was loaded is not to be used: it stays in the store only until the end of this request.
     fn refuse(&self) {
-        let mut intent = self.lock_intent();
-        intent.epoch += 1;
-        if intent.ending == Ending::None {
-            intent.ending = Ending::Destroyed;
-        }
+        self.change_intent(|intent| {
+            intent.epoch = intent.epoch.wrapping_add(1);
+            if intent.ending == Ending::None {
+                intent.ending = Ending::Destroyed;
+            }
+        });
     }
 
-    async fn is_valid(&self, content: &Content) -> Result<bool, Error> {
-        let config = &*self.config;
-        let over = config.lifetime.max_lifetime.zip(content.created);
-        if over.is_some_and(|(max, created)| created.saturating_add(max) <= config.clock.now()) {
-            return Ok(false);
-        }
-        let Some(hook) = &config.hooks.valid else { return Ok(true) };
-        let cookie = content.cookie.as_deref().unwrap_or(&config.cookie).clone();
-        hook(Candidate::new(self.parts(), Snapshot::new(content.object.clone(), cookie)))
-            .await
-            .map_err(|source| Error::new(Kind::Hook { hook: "valid", source }))
+    /// Whether the session has lived as long as any may.
+    fn is_over(&self, content: &Content) -> bool {
+        let limit = self.config.lifetime.max_lifetime.zip(content.created);
+        limit.is_some_and(|(max, created)| created.saturating_add(max) <= self.config.clock.now())
     }
 
     /// Asks the error handler about a failed operation: `Ok` if the request is to go on without the store.

@@ -10,10 +10,9 @@ use std::{
 };
 
 use sqlx::{
-    Error, MySql, MySqlPool, QueryBuilder,
+    Error, MySql, MySqlConnection, MySqlPool, QueryBuilder,
     error::DatabaseError,
     mysql::{MySqlArguments, MySqlDatabaseError},
-    pool::PoolConnection,
     query::Query,
 };
 
@@ -21,6 +20,7 @@ use super::{
     Applied, Record, Store, StoreError, StoreErrorKind, When, Written,
     sql::{
         Change, Row, Table, fits,
+        hands::{Hands, Lent},
         pool::{self, Engine, Failure, Verdict, statement},
         record,
         sweeper::{Sweep, Sweeper},
@@ -91,8 +91,10 @@ const AROUND: usize = 256;
 /// ```
 ///
 /// The pool's `acquire_timeout` (30 seconds unless set) is how long a call waits for a connection where the
-/// layer's time limit does not end it first. `test_before_acquire(false)` saves a round trip per call: the
-/// store itself tries a second connection when the first turns out to be broken.
+/// layer's time limit does not end it first. A connection that is free is taken as it is, without the pool's
+/// test and its `before_acquire`, and goes on to the next call that waits, up to 32 times: a call is one round
+/// trip, where the pool would make it three. When one turns out to be broken, the call is tried again, and the
+/// pool tests the others.
 ///
 /// For TLS, the application's own dependency on `sqlx` names one of its `tls-` features.
 ///
@@ -100,7 +102,7 @@ const AROUND: usize = 256;
 /// was chosen for this crate: `cargo update -p sqlx@0.9.0 --precise 0.8.6` makes them one.
 #[derive(Clone)]
 pub struct MySqlStore {
-    pool: MySqlPool,
+    hands: Hands<MySql>,
     table: Table,
     sql: Statements,
     /// The largest packet that the server is known to take, in bytes.
@@ -141,11 +143,11 @@ impl MySqlStore {
     /// A store over `pool`, in the table `axum_sessions` of the connection's database.
     #[must_use]
     pub fn new(pool: MySqlPool) -> Self {
-        Self::on(pool, Table::default())
+        Self::on(Hands::new(pool), Table::default())
     }
 
-    fn on(pool: MySqlPool, table: Table) -> Self {
-        Self { pool, sql: Statements::on(&table), table, packet: Arc::new(LEAST_PACKET.into()) }
+    fn on(hands: Hands<MySql>, table: Table) -> Self {
+        Self { hands, sql: Statements::on(&table), table, packet: Arc::new(LEAST_PACKET.into()) }
     }
 
     /// The same store in another table.
@@ -153,7 +155,7 @@ impl MySqlStore {
     /// # Errors
     /// When the name is anything but up to 48 ASCII letters, digits and underscores.
     pub fn table(self, name: &str) -> Result<Self, StoreError> {
-        Ok(Self::on(self.pool, self.table.named(name)?))
+        Ok(Self::on(self.hands, self.table.named(name)?))
     }
 
     /// The same store in a table of this schema, which MySQL also calls a database. It must exist.
@@ -161,7 +163,7 @@ impl MySqlStore {
     /// # Errors
     /// When the name is anything but up to 48 ASCII letters, digits and underscores.
     pub fn schema(self, name: &str) -> Result<Self, StoreError> {
-        Ok(Self::on(self.pool, self.table.in_schema(name)?))
+        Ok(Self::on(self.hands, self.table.in_schema(name)?))
     }
 
     /// Creates the table with its indexes if it is missing, and checks the columns. Any number of nodes may
@@ -224,23 +226,21 @@ impl MySqlStore {
         Sweeper::start(self.clone(), every)
     }
 
-    async fn connection(&self) -> Result<PoolConnection<MySql>, Failure> {
-        pool::acquire(&self.pool, verdict).await
+    async fn connection(&self) -> Result<Lent<MySql>, Failure> {
+        pool::acquire(&self.hands, verdict).await
     }
 
     /// Runs a statement that answers with a number of rows only. The drivers ask the server to count the
     /// rows that were found, not those that were changed: a touch that changes nothing counts too.
     async fn rows(&self, query: Query<'_, MySql, MySqlArguments>) -> Result<u64, Failure> {
         let mut connection = self.connection().await?;
-        Ok(query.execute(&mut *connection).await.map_err(failure)?.rows_affected())
+        let rows = query.execute(&mut *connection).await.map_err(failure)?.rows_affected();
+        connection.done();
+        Ok(rows)
     }
 
-    async fn row(
-        &self,
-        connection: &mut PoolConnection<MySql>,
-        id: &[u8; 32],
-    ) -> Result<Option<Row>, Failure> {
-        sqlx::query_as(self.sql.get).bind(&id[..]).fetch_optional(&mut **connection).await.map_err(failure)
+    async fn row(&self, connection: &mut MySqlConnection, id: &[u8; 32]) -> Result<Option<Row>, Failure> {
+        sqlx::query_as(self.sql.get).bind(&id[..]).fetch_optional(connection).await.map_err(failure)
     }
 
     /// Whether the server takes a write of this size. It ends the connection of one that it does not, so
@@ -265,9 +265,15 @@ impl MySqlStore {
 }
 
 impl Engine for MySqlStore {
+    fn lost(&self) {
+        self.hands.suspect_all();
+    }
+
     async fn read(&self, id: &[u8; 32]) -> Result<Option<Record>, Failure> {
         let mut connection = self.connection().await?;
-        self.row(&mut connection, id).await?.map(record).transpose().map_err(Failure::Final)
+        let row = self.row(&mut connection, id).await?;
+        connection.done();
+        row.map(record).transpose().map_err(Failure::Final)
     }
 
     async fn insert(&self, change: &Change) -> Result<bool, Failure> {
@@ -367,7 +373,7 @@ impl Sweep for MySqlStore {
     }
 
     fn is_closed(&self) -> bool {
-        self.pool.is_closed()
+        self.hands.is_closed()
     }
 }
 

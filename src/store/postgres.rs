@@ -3,13 +3,14 @@
 use std::{fmt, time::Duration};
 
 use sqlx::{
-    Error, PgPool, Postgres, error::DatabaseError, pool::PoolConnection, postgres::PgArguments, query::Query,
+    Error, PgConnection, PgPool, Postgres, error::DatabaseError, postgres::PgArguments, query::Query,
 };
 
 use super::{
     Applied, Record, Store, StoreError, StoreErrorKind, When, Written,
     sql::{
         Change, Row, Table, fits,
+        hands::{Hands, Lent},
         pool::{self, Engine, Failure, Verdict, statement},
         record,
         sweeper::{Sweep, Sweeper},
@@ -18,12 +19,16 @@ use super::{
 use crate::{clock::Timestamp, id::StoreKey};
 
 /// Milliseconds since 1970 UTC by the server's clock; the session's TimeZone has no part in it.
-const NOW: &str = "(extract(epoch FROM now()) * 1000)::bigint";
+const NOW: &str = "(date_part('epoch', now()) * 1000)::bigint";
 
 const GET: &str = "SELECT tag, expires_at, principal, data FROM {table} WHERE id = $1 AND expires_at > {now}";
 
 const CREATE: &str = "INSERT INTO {table} (id, tag, expires_at, principal, data)
 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING";
+
+/// The way that a write nearly always goes; one that changes no row goes on to [`REPLACE`], which can tell why.
+const SWAP: &str = "UPDATE {table} SET id = $2, tag = $3, expires_at = $4, principal = $5, data = $6
+WHERE id = $1 AND expires_at > {now} AND ($7::bigint IS NULL OR tag = $7)";
 
 /// `FOR UPDATE` is what makes the row that comes back with a refusal the committed one: without it the
 /// statement sees the table as it was before the writer that it has just waited for.
@@ -86,7 +91,8 @@ const MAX_DATA: usize = (1 << 30) - (1 << 20);
 /// Sessions in PostgreSQL (12 or later), over the application's own pool.
 ///
 /// Every call is one statement in a transaction of its own, with conditions that hold at every isolation
-/// level. The server's clock, in UTC, decides what has expired.
+/// level; only a refused write needs a second one, to see what was in its way. The server's clock, in UTC,
+/// decides what has expired.
 ///
 /// ```no_run
 /// use axum_generic_session::store::PostgresStore;
@@ -102,8 +108,10 @@ const MAX_DATA: usize = (1 << 30) - (1 << 20);
 /// ```
 ///
 /// The pool's `acquire_timeout` (30 seconds unless set) is how long a call waits for a connection where the
-/// layer's time limit does not end it first. `test_before_acquire(false)` saves a round trip per call: the
-/// store itself tries a second connection when the first turns out to be broken.
+/// layer's time limit does not end it first. A connection that is free is taken as it is, without the pool's
+/// test and its `before_acquire`, and goes on to the next call that waits, up to 32 times: a call is one round
+/// trip, where the pool would make it three. When one turns out to be broken, the call is tried again, and the
+/// pool tests the others.
 ///
 /// For TLS, the application's own dependency on `sqlx` names one of its `tls-` features.
 ///
@@ -111,7 +119,7 @@ const MAX_DATA: usize = (1 << 30) - (1 << 20);
 /// was chosen for this crate: `cargo update -p sqlx@0.9.0 --precise 0.8.6` makes them one.
 #[derive(Clone)]
 pub struct PostgresStore {
-    pool: PgPool,
+    hands: Hands<Postgres>,
     table: Table,
     sql: Statements,
 }
@@ -120,6 +128,7 @@ pub struct PostgresStore {
 struct Statements {
     get: &'static str,
     create: &'static str,
+    swap: &'static str,
     replace: &'static str,
     touch: &'static str,
     destroy: &'static str,
@@ -133,6 +142,7 @@ impl Statements {
         Self {
             get: fill(GET),
             create: fill(CREATE),
+            swap: fill(SWAP),
             replace: fill(REPLACE),
             touch: fill(TOUCH),
             destroy: fill(DESTROY),
@@ -146,11 +156,11 @@ impl PostgresStore {
     /// A store over `pool`, in the table `axum_sessions` of the first schema in the `search_path`.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self::on(pool, Table::default())
+        Self::on(Hands::new(pool), Table::default())
     }
 
-    fn on(pool: PgPool, table: Table) -> Self {
-        Self { pool, sql: Statements::on(&table), table }
+    fn on(hands: Hands<Postgres>, table: Table) -> Self {
+        Self { hands, sql: Statements::on(&table), table }
     }
 
     /// The same store in another table.
@@ -158,7 +168,7 @@ impl PostgresStore {
     /// # Errors
     /// When the name is anything but up to 48 ASCII letters, digits and underscores.
     pub fn table(self, name: &str) -> Result<Self, StoreError> {
-        Ok(Self::on(self.pool, self.table.named(name)?))
+        Ok(Self::on(self.hands, self.table.named(name)?))
     }
 
     /// The same store in a table of this schema, which [`migrate`](Self::migrate) creates if need be.
@@ -166,7 +176,7 @@ impl PostgresStore {
     /// # Errors
     /// When the name is anything but up to 48 ASCII letters, digits and underscores.
     pub fn schema(self, name: &str) -> Result<Self, StoreError> {
-        Ok(Self::on(self.pool, self.table.in_schema(name)?))
+        Ok(Self::on(self.hands, self.table.in_schema(name)?))
     }
 
     /// Creates what is missing of schema, table and indexes, and checks the columns. Any number of nodes
@@ -207,22 +217,20 @@ impl PostgresStore {
         Sweeper::start(self.clone(), every)
     }
 
-    async fn connection(&self) -> Result<PoolConnection<Postgres>, Failure> {
-        pool::acquire(&self.pool, verdict).await
+    async fn connection(&self) -> Result<Lent<Postgres>, Failure> {
+        pool::acquire(&self.hands, verdict).await
     }
 
     /// Runs a statement that answers with a number of rows only.
     async fn rows(&self, query: Query<'_, Postgres, PgArguments>) -> Result<u64, Failure> {
         let mut connection = self.connection().await?;
-        Ok(query.execute(&mut *connection).await.map_err(failure)?.rows_affected())
+        let rows = query.execute(&mut *connection).await.map_err(failure)?.rows_affected();
+        connection.done();
+        Ok(rows)
     }
 
-    async fn row(
-        &self,
-        connection: &mut PoolConnection<Postgres>,
-        id: &[u8; 32],
-    ) -> Result<Option<Row>, Failure> {
-        sqlx::query_as(self.sql.get).bind(&id[..]).fetch_optional(&mut **connection).await.map_err(failure)
+    async fn row(&self, connection: &mut PgConnection, id: &[u8; 32]) -> Result<Option<Row>, Failure> {
+        sqlx::query_as(self.sql.get).bind(&id[..]).fetch_optional(connection).await.map_err(failure)
     }
 }
 
@@ -230,9 +238,15 @@ impl PostgresStore {
 type Outcome = (bool, i64, i64, Option<Vec<u8>>, Vec<u8>);
 
 impl Engine for PostgresStore {
+    fn lost(&self) {
+        self.hands.suspect_all();
+    }
+
     async fn read(&self, id: &[u8; 32]) -> Result<Option<Record>, Failure> {
         let mut connection = self.connection().await?;
-        self.row(&mut connection, id).await?.map(record).transpose().map_err(Failure::Final)
+        let row = self.row(&mut connection, id).await?;
+        connection.done();
+        row.map(record).transpose().map_err(Failure::Final)
     }
 
     async fn insert(&self, change: &Change) -> Result<bool, Failure> {
@@ -247,6 +261,18 @@ impl Engine for PostgresStore {
 
     async fn replace(&self, change: &Change) -> Result<Written, Failure> {
         let mut connection = self.connection().await?;
+        let swap = sqlx::query(self.sql.swap)
+            .bind(&change.old[..])
+            .bind(&change.new[..])
+            .bind(change.tag)
+            .bind(change.expires_at)
+            .bind(change.principal.as_deref())
+            .bind(&change.data[..])
+            .bind(change.expected);
+        if swap.execute(&mut *connection).await.map_err(failure)?.rows_affected() == 1 {
+            connection.done();
+            return Ok(Written::Done);
+        }
         // All rows, to the end of the answer: the only row arrives before the transaction has ended.
         let rows: Vec<Outcome> = sqlx::query_as(self.sql.replace)
             .bind(&change.old[..])
@@ -260,6 +286,7 @@ impl Engine for PostgresStore {
             .fetch_all(&mut *connection)
             .await
             .map_err(failure)?;
+        connection.done();
         Ok(match rows.into_iter().next() {
             None => Written::Gone,
             Some((true, ..)) => Written::Done,
@@ -324,7 +351,7 @@ impl Sweep for PostgresStore {
     }
 
     fn is_closed(&self) -> bool {
-        self.pool.is_closed()
+        self.hands.is_closed()
     }
 }
 

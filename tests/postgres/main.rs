@@ -4,6 +4,7 @@
 
 mod doubt;
 mod faults;
+mod hands;
 #[path = "../kit/mod.rs"]
 mod kit;
 #[path = "../kit/doubt.rs"]

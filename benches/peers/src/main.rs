@@ -3,6 +3,7 @@
 mod allocations;
 mod apps;
 mod child;
+mod engines;
 mod instructions;
 mod memory;
 mod per_request;
@@ -59,7 +60,7 @@ fn rows(plan: &Plan) -> Vec<Row> {
     let (rounds, slice) =
         if plan.long { (41, Duration::from_secs(1)) } else { (15, Duration::from_millis(300)) };
     let mut rows = Vec::new();
-    let parts = ["threads", "increments", "memory", "sweep", "server"];
+    let parts = ["threads", "increments", "memory", "sweep", "engines", "server"];
     let only = plan.only.as_deref().filter(|only| !parts.contains(only) && *only != "request");
     if only.is_some() || wanted("request") {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -76,6 +77,9 @@ fn rows(plan: &Plan) -> Vec<Row> {
     }
     if wanted("sweep") {
         rows.push(memory::sweep(1_000_000));
+    }
+    if wanted("engines") {
+        rows.extend(engines::rows(rounds, slice));
     }
     if wanted("server") {
         rows.extend(server::rows(rounds.div_ceil(3), slice));

@@ -6,6 +6,8 @@
 //! (bytes, exactly as given).
 
 #[cfg(any(feature = "postgres-store", feature = "mysql-store"))]
+pub(super) mod hands;
+#[cfg(any(feature = "postgres-store", feature = "mysql-store"))]
 pub(super) mod pool;
 #[cfg(any(feature = "postgres-store", feature = "mysql-store"))]
 pub(super) mod sweeper;

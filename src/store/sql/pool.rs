@@ -12,9 +12,13 @@ use std::{
 };
 
 use rand::Rng;
-use sqlx::{Database, Error, Pool, error::DatabaseError, pool::PoolConnection};
+use sqlx::{Database, Error, error::DatabaseError};
 
-use super::{Change, millis};
+use super::{
+    Change,
+    hands::{Hands, Lent},
+    millis,
+};
 use crate::{
     clock::Timestamp,
     id::StoreKey,
@@ -30,6 +34,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// A SQL engine: what differs between them. Each function is one statement.
 pub(in crate::store) trait Engine: Sync {
+    /// A statement has lost its connection.
+    fn lost(&self);
     fn read(&self, id: &[u8; 32]) -> impl Future<Output = Result<Option<Record>, Failure>> + Send;
     /// `false`: there is a row under the id, live or expired.
     fn insert(&self, change: &Change) -> impl Future<Output = Result<bool, Failure>> + Send;
@@ -80,7 +86,7 @@ pub(in crate::store) async fn get(
     loop {
         match engine.read(&id).await {
             Ok(found) => return Ok(found),
-            Err(failure) => tries.again(failure).await?,
+            Err(failure) => tries.again(engine, failure).await?,
         }
     }
 }
@@ -120,7 +126,7 @@ pub(in crate::store) async fn touch(
     loop {
         match engine.extend(&id, millis(expires_at)).await {
             Ok(alive) => return Ok(alive),
-            Err(failure) => tries.again(failure).await?,
+            Err(failure) => tries.again(engine, failure).await?,
         }
     }
 }
@@ -131,7 +137,7 @@ pub(in crate::store) async fn destroy(engine: &impl Engine, key: &StoreKey) -> R
     loop {
         match engine.delete(&id).await {
             Ok(()) => return Ok(()),
-            Err(failure) => tries.again(failure).await?,
+            Err(failure) => tries.again(engine, failure).await?,
         }
     }
 }
@@ -155,7 +161,7 @@ async fn write(
             Err(Failure::Overtaken(_)) if change.expected.is_some() && tries.retries == SNAPSHOT_RETRIES => {
                 return tries.settle(Written::Conflict(None));
             }
-            Err(failure) => tries.again(failure).await?,
+            Err(failure) => tries.again(engine, failure).await?,
         }
     }
 }
@@ -202,9 +208,10 @@ impl Tries {
     }
 
     /// Comes back when there is to be another attempt, after a pause where one helps.
-    async fn again(&mut self, failure: Failure) -> Result<(), StoreError> {
+    async fn again(&mut self, engine: &impl Engine, failure: Failure) -> Result<(), StoreError> {
         let error = match failure {
             Failure::Lost(source) => {
+                engine.lost();
                 let error = StoreError::new(StoreErrorKind::Unavailable(self.if_lost), source);
                 if self.doubt.is_none() {
                     self.doubt = Some(error);
@@ -249,10 +256,10 @@ pub(in crate::store) enum Verdict {
 
 /// A connection of the pool. What goes wrong here went wrong before anything was sent.
 pub(in crate::store) async fn acquire<DB: Database>(
-    pool: &Pool<DB>,
+    hands: &Hands<DB>,
     verdict: fn(&dyn DatabaseError) -> Verdict,
-) -> Result<PoolConnection<DB>, Failure> {
-    pool.acquire().await.map_err(|error| match error {
+) -> Result<Lent<DB>, Failure> {
+    hands.take().await.map_err(|error| match error {
         Error::PoolTimedOut => Failure::Final(StoreError::unavailable(
             "no connection came free within the pool's acquire_timeout: \
              the server is away, or max_connections are held by others",
