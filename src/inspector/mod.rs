@@ -98,6 +98,7 @@ impl Inspector {
         let pages = Pages { shared: self.shared.clone(), show_values: self.show_values };
         Router::new()
             .route("/", get(overview))
+            .route("/overview", get(overview))
             .route("/session/{handle}", get(session))
             .route("/session/{handle}/end", post(end))
             .route("/style.css", get(async || asset("text/css; charset=utf-8", include_str!("style.css"))))
@@ -125,13 +126,8 @@ async fn overview(State(pages): State<Pages>, request: Request) -> Response {
     overview::page(&pages, &Place::of(&request)).into_response()
 }
 
-/// Nested at `/x`, the router is asked for `/x` as `/`, and for `/x/` as nothing that it knows.
 async fn elsewhere(State(pages): State<Pages>, request: Request) -> Response {
-    let place = Place::of(&request);
-    match request.uri().path() {
-        "" | "/" => overview::page(&pages, &place).into_response(),
-        _ => page::not_found(&pages, &place, "There is no such page.").into_response(),
-    }
+    page::not_found(&pages, &Place::of(&request), "There is no such page.").into_response()
 }
 
 async fn session(State(pages): State<Pages>, Path(handle): Path<String>, request: Request) -> Response {
@@ -152,7 +148,7 @@ async fn end(State(pages): State<Pages>, Path(handle): Path<String>, request: Re
     match engine.destroy(limits, &key).await {
         Ok(()) => {
             observer.destroyed(&key);
-            let back = format!("{}?ended={}", place.root, key.handle());
+            let back = format!("{}?ended={}", place.overview(), key.handle());
             redirect(&back)
         }
         Err(error) => page::failed(&pages, &place, &error).into_response(),

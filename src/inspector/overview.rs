@@ -44,7 +44,7 @@ pub(super) fn page(pages: &Pages, place: &Place) -> Html<String> {
         (tiles(pages, &copied, window))
         nav.windows aria-label="Time shown" {
             @for choice in WINDOWS {
-                a href={ (place.root) "?minutes=" (choice) } aria-current=[(choice == minutes).then_some("true")] {
+                a href={ (place.overview()) "?minutes=" (choice) } aria-current=[(choice == minutes).then_some("true")] {
                     (choice) " min"
                 }
             }

@@ -12,7 +12,7 @@ use crate::store::{Connection, StoreError};
 
 /// Where a page is, seen from itself.
 pub(super) struct Place {
-    /// From the page to the overview, relative: it is right whatever a proxy has put before the path.
+    /// From the page to where the pages are, relative: it is right whatever a proxy has put before the path.
     pub(super) root: String,
     query: String,
 }
@@ -23,6 +23,11 @@ impl Place {
         let outer = request.extensions().get::<OriginalUri>().map_or(inner, |uri| uri.0.path());
         let query = request.uri().query().unwrap_or_default().to_owned();
         Self { root: root(inner, outer), query }
+    }
+
+    /// The first page, under the one name by which it is found wherever the router is nested.
+    pub(super) fn overview(&self) -> String {
+        format!("{}overview", self.root)
     }
 
     /// A parameter of the address.
@@ -67,7 +72,7 @@ pub(super) fn shell(pages: &Pages, place: &Place, title: &str, live: bool, conte
             body {
                 a.skip href="#main" { "To the content" }
                 header.bar {
-                    a.home href=(root) { "Sessions" }
+                    a.home href=(place.overview()) { "Sessions" }
                     code title="the cookie's name" { (config.carrier.name) }
                     span.grow {}
                     (status(watch.store(), watch.connection()))
@@ -97,7 +102,7 @@ fn message(pages: &Pages, place: &Place, title: &str, text: &str) -> Html<String
         section.card.message {
             h1 { (title) }
             p { (text) }
-            p { a href=(place.root) { "Back to all sessions" } }
+            p { a href=(place.overview()) { "Back to all sessions" } }
         }
     };
     shell(pages, place, title, false, &content)

@@ -46,7 +46,7 @@ async fn no_page_shows_an_id_or_what_leads_to_one() {
         let layer = layer.clock(site.clock.clone());
         let mut operator = Client::new(mounted(&Inspector::new(&layer).unwrap().show_values(true)));
         let mut hidden = Vec::new();
-        let mut visitor = Client::new(site.under(layer));
+        let mut visitor = Client::new(site.under(layer)).clock(site.clock.clone());
         for path in ["/set/a/1", "/renew", "/count", "/login/alice", "/logout", "/set/b/1"] {
             let _ = visitor.get(path).await.expect_status(200);
             if let Some(value) = visitor.cookie(cookie) {

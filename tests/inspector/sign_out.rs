@@ -39,8 +39,8 @@ async fn it_signs_the_visitor_out() {
     let answer = press(&mut operator, &page, &form, &[("sec-fetch-site", "same-origin")]).await;
     assert_eq!((answer.status.as_u16(), answer.header("cache-control").as_str()), (303, "no-store"));
     let handle = page.rsplit('/').next().unwrap();
-    assert_eq!(answer.header("location"), format!("../../?ended={handle}"));
-    let overview = operator.get(&format!("{AT}/?ended={handle}")).await.expect_status(200).text();
+    assert_eq!(answer.header("location"), format!("../../overview?ended={handle}"));
+    let overview = operator.get(&format!("{AT}/overview?ended={handle}")).await.expect_status(200).text();
     assert!(overview.contains("was signed out"));
     assert!(links(&overview).is_empty(), "it is not listed any more");
     let _ = operator.get(&page).await.expect_status(404);
