@@ -79,13 +79,16 @@ impl Watch {
 
     /// Looks on while the store is asked for something.
     pub(crate) fn call<F>(&self, operation: Operation, key: &StoreKey, call: F) -> Watched<'_, F> {
+        // Asked for first: where `tracing` is built with `log`, a span makes its fields also if nobody listens.
+        let span = if tracing::enabled!(tracing::Level::DEBUG) {
+            let session = key.handle();
+            let operation = operation.name();
+            tracing::debug_span!("session_store", store = self.store, operation, session)
+        } else {
+            Span::none()
+        };
         Watched {
-            span: tracing::debug_span!(
-                "session_store",
-                store = self.store,
-                operation = operation.name(),
-                session = %key.handle()
-            ),
+            span,
             #[cfg(any(feature = "metrics", feature = "inspector"))]
             measure: Measure { watch: self, operation, began: Instant::now() },
             #[cfg(not(any(feature = "metrics", feature = "inspector")))]

@@ -230,8 +230,9 @@ async fn links_are_right_wherever_the_pages_are() {
         }
         assert!(seen > 4, "{seen} links at {overview}");
         let session = page.split("href=\"").find_map(|rest| rest.split_once("session/")).unwrap().1;
-        let session =
-            format!("{}/session/{}", overview.trim_end_matches('/'), session.split('"').next().unwrap());
+        let session = session.split('"').next().unwrap();
+        let above = overview.trim_end_matches("overview").trim_end_matches('/');
+        let session = format!("{above}/session/{session}");
         let page = operator.get(&session).await.expect_status(200).text();
         for link in page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
             if !link.starts_with('#') {
