@@ -9,6 +9,7 @@ use crate::{
     codec::Codec,
     cookie::{CookieOptions, MaxAge},
     engine::{Engine, Limits},
+    error::see,
     hooks::Hooks,
     id::{SessionId, StoreKey},
     lifetime::Lifetime,
@@ -69,10 +70,11 @@ impl Config {
                 .into());
         }
         if self.carrier.keys.as_ref().is_some_and(crate::keyring::KeyRing::is_empty) {
-            return Err(
-                "the list of keys is empty: give at least one, or leave `keys` out for unsigned cookies"
-                    .into(),
-            );
+            return Err(concat!(
+                "the list of keys is empty: give at least one, or leave `keys` out for unsigned cookies",
+                see!("scaling", "changing-keys")
+            )
+            .into());
         }
         if !self.prefix.bytes().all(|b| b.is_ascii_graphic()) || self.prefix.len() > 256 {
             return Err("the store prefix must be at most 256 visible ASCII characters".into());

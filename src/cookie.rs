@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt::Write as _, time::Duration};
 use ::cookie::SameSite;
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, error::see};
 
 /// RFC 6265bis section 5.5: a browser keeps no cookie longer.
 pub(crate) const MAX_AGE_LIMIT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
@@ -209,7 +209,8 @@ impl CookieOptions {
             ] {
                 if made {
                     return Err(format!(
-                        "{claim} needs a secure cookie: set `secure(true)`, or drop {claim}"
+                        "{claim} needs a secure cookie: set `secure(true)`, or drop {claim}{}",
+                        see!("security", "the-cookie")
                     ));
                 }
             }

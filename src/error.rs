@@ -13,6 +13,21 @@ use axum::{
 
 use crate::store::{BoxError, StoreError, StoreErrorKind};
 
+/// The end of a sentence that a page of the guide explains: `see!("login")`, `see!("login", "the-back-button")`.
+macro_rules! see {
+    ($chapter:literal) => {
+        concat!(
+            "; see https://docs.rs/axum-generic-session/latest/axum_generic_session/guide/",
+            $chapter,
+            "/index.html"
+        )
+    };
+    ($chapter:literal, $heading:literal) => {
+        concat!($crate::error::see!($chapter), "#", $heading)
+    };
+}
+pub(crate) use see;
+
 /// What a store is asked to do; an [`error_handler`](crate::SessionLayer::error_handler) is told which failed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Operation {
@@ -85,21 +100,29 @@ pub(crate) enum Kind {
     #[error("{0}")]
     Store(#[source] StoreError),
     #[error(
-        "the session has ended while the request was at work (logout, expiry, or a new id); nothing was saved"
+        "the session has ended while the request was at work (logout, expiry, or a new id); nothing was saved{}",
+        see!("faq", "a-request-answers-409")
     )]
     Gone,
-    #[error("another request changed the session at the same time; nothing was saved")]
+    #[error(
+        "another request changed the session at the same time; nothing was saved{}",
+        see!("faq", "a-request-answers-409")
+    )]
     Conflict,
-    #[error("the response has been sent: {0}")]
+    #[error("the response has been sent: {0}{see}", see = see!("after_response"))]
     Closed(&'static str),
     #[error(
         "no session here: add `.layer(SessionLayer::new(store))` to the router after its routes, or, if it is \
-         there, look whether the request's path lies outside the cookie's `path`"
+         there, look whether the request's path lies outside the cookie's `path`{}",
+        see!("faq", "a-handler-answers-500-no-session-here")
     )]
     MissingLayer,
     #[error("session data: {0}")]
     Data(String, #[source] Option<BoxError>),
-    #[error("the session would take {size} bytes, more than the layer's `max_size` of {limit}")]
+    #[error(
+        "the session would take {size} bytes, more than the layer's `max_size` of {limit}{}",
+        see!("stores", "how-large")
+    )]
     TooLarge { size: usize, limit: usize },
     #[error("the {hook} hook failed: {source}")]
     Hook { hook: &'static str, source: BoxError },
@@ -150,10 +173,11 @@ impl Error {
     pub(crate) fn json(error: &serde_json::Error) -> Self {
         // serde_json's own text may quote the value; line and column are all a log may have.
         let place = format!(
-            "cannot be read or written as this type ({:?} at line {}, column {})",
+            "cannot be read or written as this type ({:?} at line {}, column {}){}",
             error.classify(),
             error.line(),
-            error.column()
+            error.column(),
+            see!("faq", "a-handler-answers-500-session-data")
         );
         Self::new(Kind::Data(place, None))
     }

@@ -17,7 +17,7 @@ use crate::{
     config::Config,
     cookie::{CookieOptions, MaxAge, Style},
     engine::{Engine, Limits},
-    error::ConfigError,
+    error::{ConfigError, see},
     hooks::{Candidate, Draft, Failure, Hooks, Snapshot, Verdict, hook},
     keyring::{KeyRing, Scheme},
     lifetime::{DEFAULT_TTL, Lifetime, Rolling},
@@ -63,7 +63,8 @@ impl SessionLayer {
             tracing::warn!(
                 store = store.0.name(),
                 "this session store has no conditional writes: of two requests at one time the last writer wins, and \
-                 one that is at work during a logout may bring the session back"
+                 one that is at work during a logout may bring the session back{}",
+                see!("stores", "a-store-of-your-own")
             );
         }
         let engine = Arc::new(Engine::new(store));

@@ -28,6 +28,14 @@
 //! The default cookie is `Secure`. Browsers send such cookies to `http://localhost` too; for other clients over plain
 //! http set [`CookieOptions::secure(false)`](CookieOptions::secure).
 //!
+//! # The guide
+//!
+//! This page is what everybody needs to know. The [guide] goes on: [start](guide::start),
+//! [typed sessions](guide::typed), [login](guide::login), [defer](guide::defer), [stores](guide::stores),
+//! [more than one process](guide::scaling), [after the response](guide::after_response), [testing](guide::testing),
+//! [security](guide::security), [recipes](guide::recipes) (`CurrentUser`, OAuth, CSRF, CORS, mobile apps, tenants, carts...),
+//! and the [questions that everybody asks](guide::faq).
+//!
 //! # A session and its views
 //!
 //! A session is one JSON object. `Session<T>` sees the fields that `T` has, with `T::default()` for those that are not
@@ -96,48 +104,22 @@
 //! # Login
 //!
 //! Call [`renew`](Session::renew) at every login and every change of rights: the id from before, which somebody may have
-//! planted or seen, is dead afterwards. Call [`destroy`](Session::destroy) at logout. For "remember me" give this
-//! visitor's cookie a longer life, [`update_cookie`](Session::update_cookie); for idle and absolute timeouts see
-//! [`ttl`](SessionLayer::ttl), [`rolling`](SessionLayer::rolling) and [`max_lifetime`](SessionLayer::max_lifetime).
+//! planted or seen, is dead afterwards. Call [`destroy`](Session::destroy) at logout. ["Remember me", idle and absolute
+//! timeouts](guide::login).
 //!
-//! # Routes that rarely need it
+//! # Elsewhere
 //!
-//! By default each request loads its session before the handler runs, as in the originals: the handler cannot fail
-//! half-way because the store is away, and a rolling session is prolonged by every request. With
-//! [`defer(true)`](SessionLayer::defer) a request that does not use its session does not even look at the cookie. A layer
-//! may go around some routes with, and others without:
-//!
-//! ```
-//! # use axum::{Router, routing::get};
-//! # use axum_generic_session::{MemoryStore, Session, SessionLayer};
-//! # async fn page(_: Session) {}
-//! # async fn asset() {}
-//! let sessions = SessionLayer::new(MemoryStore::new());
-//! let pages = Router::new().route("/", get(page)).layer(sessions.clone());
-//! let assets = Router::new().route("/logo.svg", get(asset)).layer(sessions.defer(true));
-//! let app: Router = pages.merge(assets);
-//! ```
-//!
-//! # After the response
-//!
-//! In a WebSocket, an event stream or a spawned task there is no end of the request that would save. There
-//! [`transact`](Session::transact) and [`save`](Session::save) write at once; a change that is never saved is logged as an
-//! error when the handle is dropped. What needs a cookie, a first save or a new id, is refused.
-//!
-//! # Outside of requests
-//!
-//! [`SessionLayer::sessions`] gives a handle that loads, changes and ends sessions by id.
+//! By default each request loads its session before the handler runs; with [`defer(true)`](SessionLayer::defer) one that
+//! does not use its session [does not even look at the cookie](guide::defer). In a WebSocket, an event stream or a spawned
+//! task there is no end of the request that would save: [`save`](Session::save) and [`transact`](Session::transact)
+//! [write at once](guide::after_response). Outside of requests [`SessionLayer::sessions`] loads, changes and ends sessions
+//! by id.
 //!
 //! # When the store fails
 //!
 //! The call that asked gets an [`Error`]; with `?` it becomes a response with a status and no body, its cause in the log. No
 //! cookie is changed: an outage logs nobody out. [`error_handler`](SessionLayer::error_handler) decides otherwise, per
 //! operation.
-//!
-//! # Tests
-//!
-//! With the feature `testing`: [`testing::session`](https://docs.rs/axum-generic-session) for calling a handler in a unit
-//! test, a `Client` that keeps cookies for a `Router`, a `ProbeStore` that counts, waits and fails, a `ManualClock`.
 //!
 //! # Features
 //!
@@ -148,7 +130,7 @@
 //! | `redis-store` | | Redis and Valkey; `redis-rustls` for TLS |
 //! | `postgres-store`, `mysql-store` | | over the application's sqlx pool |
 //! | `tower-sessions-store` | | stores written for tower-sessions 0.15, as stores and for taking their sessions over; `tower-sessions-014-store` for 0.14 |
-//! | `testing` | | helpers for the tests of an application |
+//! | `testing` | | [helpers for the tests of an application](guide::testing) |
 //! | `store-contract` | | the conformance suite, for whoever writes a store |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Tests and examples may print, unwrap and share modules; the library may not.
@@ -197,6 +179,8 @@ mod service;
 pub mod inspector;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(doc)]
+pub mod guide;
 #[cfg(test)]
 mod properties;
 

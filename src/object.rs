@@ -355,14 +355,16 @@ impl Piece {
     }
 }
 
-/// Whether two of a few keys are the same: a key is compared with those before it only if it is as long as one of them.
+/// Whether two of a few keys are the same: a key is compared with those before it only if length and ends say that it
+/// may be one of them.
 fn few_repeat(entries: &[Entry], source: &Bytes) -> bool {
-    let mut lengths = 0_u64;
+    let mut seen = 0_u64;
     entries.iter().enumerate().any(|(i, entry)| {
         let key = entry.key.of(source);
-        let bit = 1 << (key.len() & 63);
-        let maybe = lengths & bit != 0;
-        lengths |= bit;
+        let (first, last) = (key.first().map_or(0, |b| *b), key.last().map_or(0, |b| *b));
+        let bit = 1 << ((usize::from(first) * 5 + usize::from(last) * 11 + key.len()) & 63);
+        let maybe = seen & bit != 0;
+        seen |= bit;
         maybe && entries[..i].iter().any(|before| before.key.of(source) == key)
     })
 }
@@ -378,6 +380,8 @@ fn many_repeat(entries: &[Entry], source: &Bytes) -> bool {
         let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         });
+        // Keys that differ at their ends only would else share their upper bits.
+        let hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let (slot, bit) = (&mut seen[(hash >> 58) as usize], 1 << (hash >> 52 & 63));
         if *slot & bit != 0 {
             if entries[..i].iter().any(|before| before.key.of(source) == key) {

@@ -124,13 +124,30 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes a value of any kind, however deep.
+    #[inline]
     pub(crate) fn value(&mut self) -> Option<()> {
+        match self.peek()? {
+            b'{' | b'[' => self.nested(),
+            first => self.scalar(first),
+        }
+    }
+
+    #[inline]
+    fn scalar(&mut self, first: u8) -> Option<()> {
+        match first {
+            b'"' => self.string().map(|_| ()),
+            b'-' | b'0'..=b'9' => self.number(),
+            b't' => self.word(b"true"),
+            b'f' => self.word(b"false"),
+            b'n' => self.word(b"null"),
+            _ => None,
+        }
+    }
+
+    fn nested(&mut self) -> Option<()> {
         let mut open = Nesting::default();
         loop {
             match self.peek()? {
-                b'"' => {
-                    self.string()?;
-                }
                 b'{' => {
                     self.at += 1;
                     self.space();
@@ -148,11 +165,7 @@ impl<'a> Scanner<'a> {
                         continue;
                     }
                 }
-                b'-' | b'0'..=b'9' => self.number()?,
-                b't' => self.word(b"true")?,
-                b'f' => self.word(b"false")?,
-                b'n' => self.word(b"null")?,
-                _ => return None,
+                first => self.scalar(first)?,
             }
             // A value has ended: what comes next depends on what it stands in.
             loop {

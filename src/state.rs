@@ -11,7 +11,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
             AtomicBool, AtomicU64,
-            Ordering::{AcqRel, Acquire, Relaxed, Release},
+            Ordering::{AcqRel, Acquire, Relaxed},
         },
     },
 };
@@ -23,7 +23,7 @@ use crate::{
     clock::Timestamp,
     config::Config,
     cookie::CookieLife,
-    error::{Error, Kind},
+    error::{Error, Kind, see},
     id::SessionId,
     lifetime::Life,
     rules::{Action, Ending, Facts, decide},
@@ -229,7 +229,7 @@ impl State {
     #[cfg(feature = "testing")]
     pub(crate) fn loaded_as(&self, fill: impl FnOnce(&mut Data)) {
         fill(&mut self.data());
-        self.loaded.store(true, Release);
+        self.loaded.store(true, Relaxed);
     }
 
     /// The id that the request brought. Whether there is such a session, only the store can tell.
@@ -333,7 +333,8 @@ impl Drop for State {
             if decide(facts) != Action::Nothing {
                 tracing::error!(
                     "a session was changed after its response had been sent and never saved: call `save().await`, or \
-                     use `transact`"
+                     use `transact`{}",
+                    see!("after_response")
                 );
             }
         }

@@ -295,7 +295,7 @@ fn cookie_header(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// The values of those pairs of a `Cookie` header whose name is wanted. They lose the quotes around them; one that is
 /// not text is passed over.
-fn cookies<'a>(header: &'a [u8], wanted: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = &'a str> {
+fn cookies(header: &[u8], wanted: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = &str> {
     header.split(|b| *b == b';').take(COOKIE_COUNT_LIMIT).filter_map(move |pair| {
         let eq = pair.iter().position(|b| *b == b'=')?;
         if !wanted(pair[..eq].trim_ascii()) {

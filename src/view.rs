@@ -29,7 +29,8 @@ use crate::object::Object;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be used as session data",
     label = "not session data",
-    note = "add `#[derive(Default, Serialize, Deserialize)]` to `{Self}`"
+    note = "add `#[derive(Default, Serialize, Deserialize)]` to `{Self}`",
+    note = "see https://docs.rs/axum-generic-session/latest/axum_generic_session/guide/typed/index.html"
 )]
 pub trait SessionData: Serialize + DeserializeOwned + Default + Send + Sync + 'static {}
 

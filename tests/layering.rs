@@ -217,7 +217,9 @@ async fn without_a_layer_the_error_names_the_fix() {
     assert_eq!(
         visitor.get("/why").await.text(),
         "no session here: add `.layer(SessionLayer::new(store))` to the router after its routes, or, if it is \
-         there, look whether the request's path lies outside the cookie's `path`"
+         there, look whether the request's path lies outside the cookie's `path`; see \
+         https://docs.rs/axum-generic-session/latest/axum_generic_session/guide/faq/index.html\
+         #a-handler-answers-500-no-session-here"
     );
 }
 

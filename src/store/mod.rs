@@ -262,7 +262,8 @@ pub enum Connection {
     message = "`{Self}` is not a session store",
     label = "this cannot keep sessions",
     note = "give a store of this crate, such as `MemoryStore::new()`, or implement `axum_generic_session::store::Store`",
-    note = "a store with only `get`, `set` and `destroy` goes through `ThreeMethodStore::new(..)`"
+    note = "a store with only `get`, `set` and `destroy` goes through `ThreeMethodStore::new(..)`",
+    note = "see https://docs.rs/axum-generic-session/latest/axum_generic_session/guide/stores/index.html#a-store-of-your-own"
 )]
 pub trait Store: Send + Sync + 'static {
     /// The live record under `key`. An expired one is `None`, always.

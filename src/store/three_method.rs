@@ -43,7 +43,8 @@ use crate::{
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a three-method store",
-    note = "implement `axum_generic_session::store::ThreeMethods`: `get`, `set` with a ttl, and `destroy`"
+    note = "implement `axum_generic_session::store::ThreeMethods`: `get`, `set` with a ttl, and `destroy`",
+    note = "see https://docs.rs/axum-generic-session/latest/axum_generic_session/guide/stores/index.html#a-store-of-your-own"
 )]
 pub trait ThreeMethods: Send + Sync + 'static {
     /// The value under `key`, byte for byte as it was set; `None` once its time to live is over.

@@ -2,6 +2,7 @@
 
 mod allocations;
 mod apps;
+mod capacity;
 mod child;
 mod engines;
 mod instructions;
@@ -9,6 +10,7 @@ mod memory;
 mod per_request;
 mod report;
 mod server;
+mod servers;
 mod threads;
 
 use std::{env, fs, time::Duration};
@@ -60,7 +62,7 @@ fn rows(plan: &Plan) -> Vec<Row> {
     let (rounds, slice) =
         if plan.long { (41, Duration::from_secs(1)) } else { (15, Duration::from_millis(300)) };
     let mut rows = Vec::new();
-    let parts = ["threads", "increments", "memory", "sweep", "engines", "server"];
+    let parts = ["threads", "increments", "memory", "sweep", "engines", "capacity", "server"];
     let only = plan.only.as_deref().filter(|only| !parts.contains(only) && *only != "request");
     if only.is_some() || wanted("request") {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -80,6 +82,10 @@ fn rows(plan: &Plan) -> Vec<Row> {
     }
     if wanted("engines") {
         rows.extend(engines::rows(rounds, slice));
+    }
+    // An hour's writing at the size that is worth it: only where it is asked for by name.
+    if plan.only.as_deref() == Some("capacity") {
+        rows.extend(capacity::rows(plan.sessions));
     }
     if wanted("server") {
         rows.extend(server::rows(rounds.div_ceil(3), slice));

@@ -15,6 +15,7 @@ use self::{
 use super::{Layout, Record, Store, StoreError, StoreErrorKind, When, Written};
 use crate::{
     clock::{Clock, SharedClock, Timestamp},
+    error::see,
     id::StoreKey,
 };
 
@@ -57,7 +58,8 @@ impl MemoryStore {
             TOLD.call_once(|| {
                 tracing::warn!(
                     "MemoryStore: sessions end with this process and are not shared with another one; \
-                     use a store with an engine of its own to survive restarts or to run several processes"
+                     use a store with an engine of its own to survive restarts or to run several processes{}",
+                    see!("stores", "memory")
                 );
             });
         }

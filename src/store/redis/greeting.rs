@@ -6,7 +6,7 @@ use redis::{Cmd, Value, cmd};
 use tokio::time::timeout;
 
 use super::{fault::Fault, source::Transport};
-use crate::store::StoreErrorKind;
+use crate::{error::see, store::StoreErrorKind};
 
 /// What `HELLO` tells; nothing of a server that does not let us ask.
 #[derive(Default, Debug)]
@@ -107,7 +107,8 @@ pub(super) async fn examine(
             tracing::warn!(
                 policy,
                 "Redis drops keys when its memory is full, and with them sessions: visitors will be logged \
-                 out at random. Set `maxmemory-policy noeviction`"
+                 out at random. Set `maxmemory-policy noeviction`{}",
+                see!("stores", "redis")
             );
         }
     }

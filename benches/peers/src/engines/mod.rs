@@ -1,7 +1,6 @@
 //! Requests per second in process over real engines: this crate's stores beside tower-sessions'. Both have the same
 //! server, the same settings of durability and as many connections as their stores like to have.
 
-mod servers;
 mod tower_sessions;
 
 use std::{
@@ -13,16 +12,14 @@ use std::{
 };
 
 use axum::{Router, http::HeaderValue};
-use axum_generic_session::{
-    MySqlStore, PostgresStore, RedisStore, SessionLayer, SqliteStore, store::Store,
-};
+use axum_generic_session::{MySqlStore, PostgresStore, RedisStore, SessionLayer, SqliteStore, store::Store};
 use sqlx::{mysql::MySqlPoolOptions, postgres::PgPoolOptions, sqlite};
 use tower_sessions_redis_store::fred::{self, prelude::ClientLike};
 
-use self::servers::{mariadb::MariaDb, postgres::Postgres, redis::Redis};
 use crate::{
     apps::{Peer, Size, call, ours, visitors},
     report::{Cell, Row, Target, median},
+    servers::{mariadb::MariaDb, postgres::Postgres, redis::Redis},
 };
 
 /// Requests at one time.
@@ -40,8 +37,11 @@ struct Contest {
 }
 
 pub fn rows(rounds: usize, slice: Duration) -> Vec<Row> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let mut rows = Vec::new();
         let redis = Redis::start();
