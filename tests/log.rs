@@ -19,7 +19,10 @@ use tracing::{
 
 /// Notes each event and span of this crate with the names of its fields, and all that they say.
 #[derive(Clone, Default)]
-struct Notes(Arc<Mutex<(BTreeMap<String, BTreeSet<String>>, String)>>);
+struct Notes(Arc<Mutex<(Told, String)>>);
+
+/// `level message`, and the fields.
+type Told = BTreeMap<String, BTreeSet<String>>;
 
 #[derive(Default)]
 struct Fields {
