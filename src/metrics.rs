@@ -1,4 +1,4 @@
-//! Figures for Prometheus and the like, through the facade of the crate [`metrics`](::metrics); feature `metrics`.
+//! Figures for Prometheus and the like, through the facade of the crate [`metrics`](https://docs.rs/metrics); feature `metrics`.
 //!
 //! Install a recorder before the first request; there is nothing else to do. Without one, an event costs a few
 //! nanoseconds.
