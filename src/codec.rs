@@ -21,8 +21,8 @@ const VERSION: u32 = 1;
 /// Whose text the data are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Codec {
-    /// Two lines of JSON: `{"v":1,"created":<ms>}`, with the visitor's cookie settings if there are any, and the
-    /// session's object. The second line is never copied or parsed as a whole.
+    /// Two lines of JSON: `{"v":1,"created":<ms>}`, with the moment of the login and the visitor's cookie settings
+    /// if there are any, and the session's object. The second line is never copied or parsed as a whole.
     Native,
     /// koa-generic-session: one object, the cookie settings in its member `cookie`, which also says whether the
     /// cookie is signed.
@@ -36,6 +36,8 @@ pub(crate) enum Codec {
 pub(crate) struct Content {
     /// When the session began. The Node layouts do not know.
     pub(crate) created: Option<Timestamp>,
+    /// Since when it has belonged to its principal, if it has one.
+    pub(crate) since: Option<Timestamp>,
     /// The visitor's cookie settings, where they differ from the layer's.
     pub(crate) cookie: Option<Box<CookieOptions>>,
     /// The member `cookie` as it was stored, so that what only Node knows of survives.
@@ -95,6 +97,8 @@ impl Codec {
 struct Header {
     v: u32,
     created: u64,
+    #[serde(default)]
+    since: Option<u64>,
     #[serde(default)]
     cookie: Option<Overrides>,
 }
@@ -164,6 +168,7 @@ fn decode_native(data: &Bytes, layer: &CookieOptions) -> Result<Content, BoxErro
     let object = Object::parse(data.slice(end + 1..)).ok_or(NO_OBJECT)?;
     Ok(Content {
         created: Some(Timestamp::from_millis(header.created)),
+        since: header.since.map(Timestamp::from_millis),
         cookie: header.cookie.map(|overrides| Box::new(overrides.onto(layer))),
         stored_cookie: None,
         object,
@@ -175,6 +180,10 @@ fn encode_native(content: &Content, layer: &CookieOptions) -> Result<Bytes, BoxE
     out.extend_from_slice(HEADER);
     let created = content.created.unwrap_or(Timestamp::EPOCH).as_millis();
     serde_json::to_writer(&mut out, &created)?;
+    if let Some(since) = content.since {
+        out.extend_from_slice(b",\"since\":");
+        serde_json::to_writer(&mut out, &since.as_millis())?;
+    }
     if let Some(cookie) = &content.cookie {
         let overrides = Overrides::between(layer, cookie);
         if overrides != Overrides::default() {

@@ -14,12 +14,19 @@ use crate::{
     id::{SessionId, StoreKey},
     lifetime::Lifetime,
     observe::Observer,
-    store::SharedPredecessor,
+    store::{SharedByPrincipal, SharedPredecessor},
     transport::Carrier,
 };
 
 /// Decides by the response's status whether what the handler did to the session takes effect.
 pub(crate) type CommitOn = Arc<dyn Fn(StatusCode) -> bool + Send + Sync>;
+
+/// How many sessions a principal may have, and the layer's store as it finds them.
+#[derive(Clone)]
+pub(crate) struct KeepNewest {
+    pub(crate) sessions: usize,
+    pub(crate) store: SharedByPrincipal,
+}
 
 /// All that a request needs to know of its layer.
 #[derive(Clone)]
@@ -47,6 +54,7 @@ pub(crate) struct Config {
     /// Bytes of an encoded session.
     pub(crate) max_size: usize,
     pub(crate) commit_on: CommitOn,
+    pub(crate) keep_newest: Option<KeepNewest>,
 }
 
 impl Config {
@@ -85,6 +93,9 @@ impl Config {
                         not tell: leave it out, or use `SessionLayer::new`"
                     .into(),
             );
+        }
+        if self.keep_newest.as_ref().is_some_and(|keep| keep.sessions == 0) {
+            return Err("`keep_newest(0)` would end every login as it begins: give it at least one".into());
         }
         if self.max_size == 0 || self.limits.in_flight == 0 || self.limits.operation.is_zero() {
             return Err("`max_size`, `max_in_flight` and `operation_timeout` must not be zero".into());

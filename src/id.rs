@@ -159,6 +159,12 @@ impl StoreKey {
         })
     }
 
+    /// What stands before the id or its digest.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// SHA-256 of the whole key, for engines whose keys have a fixed length.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
@@ -188,8 +194,13 @@ impl StoreKey {
     /// a store and opens nothing as a cookie.
     #[must_use]
     pub fn handle(&self) -> String {
-        URL_SAFE_NO_PAD.encode(&Sha256::digest(self.digest())[..6])
+        handle(&self.digest())
     }
+}
+
+/// The handle of the key with this [digest](StoreKey::digest).
+pub(crate) fn handle(digest: &[u8; 32]) -> String {
+    URL_SAFE_NO_PAD.encode(&Sha256::digest(digest)[..6])
 }
 
 impl fmt::Debug for StoreKey {

@@ -14,17 +14,21 @@ use cookie::Key;
 use crate::{
     clock::{Clock, SharedClock},
     codec::Codec,
-    config::Config,
+    config::{Config, KeepNewest},
     cookie::{CookieOptions, MaxAge, Style},
     engine::{Engine, Limits},
     error::{ConfigError, see},
     hooks::{Candidate, Draft, Failure, Hooks, Snapshot, Verdict, hook},
     keyring::{KeyRing, Scheme},
     lifetime::{DEFAULT_TTL, Lifetime, Rolling},
+    listing::{CanList, Listing, NoListing},
     manager::Sessions,
     observe::Observer,
     session::Main,
-    store::{BoxError, Guarantee, Predecessor, SharedPredecessor, SharedStore, Store},
+    store::{
+        BoxError, ByPrincipal, Guarantee, Predecessor, SharedByPrincipal, SharedPredecessor, SharedStore,
+        Store,
+    },
     transport::{Carrier, Transport},
 };
 
@@ -47,8 +51,9 @@ use crate::{
 /// instance with [`defer(true)`](Self::defer). A layer inside of another one of the same cookie stands aside.
 ///
 /// Settings that cannot work make [`check`](Self::check) an error, and `layer` a panic with the same sentence.
-pub struct SessionLayer<K = Main> {
+pub struct SessionLayer<K = Main, L = NoListing> {
     config: Arc<Config>,
+    listing: L,
     /// The checked settings; shared by clones, since axum makes one for each request of a router without state.
     ready: Arc<OnceLock<Arc<Config>>>,
     kind: PhantomData<fn() -> K>,
@@ -58,42 +63,25 @@ impl SessionLayer {
     /// Sessions in this store, with the defaults: cookie `axum.sid`, one day.
     #[must_use]
     pub fn new(store: impl Store) -> Self {
-        let store = SharedStore(Arc::new(store));
-        if store.0.guarantee() == Guarantee::LastWriteWins {
-            tracing::warn!(
-                store = store.0.name(),
-                "this session store has no conditional writes: of two requests at one time the last writer wins, and \
-                 one that is at work during a logout may bring the session back{}",
-                see!("stores", "a-store-of-your-own")
-            );
-        }
-        let engine = Arc::new(Engine::new(store));
-        Self::with(Config {
-            observer: Observer::new("axum.sid", engine.watch()),
-            engine,
-            predecessor: None,
-            carrier: Carrier {
-                transport: Transport::cookie(),
-                name: "axum.sid".into(),
-                keys: None,
-                style: Style::MaxAge,
-            },
-            cookie: CookieOptions::default(),
-            lifetime: Lifetime::default(),
-            hooks: Hooks::default(),
-            clock: SharedClock::system(),
-            codec: Codec::Native,
-            prefix: "axum:sess:".into(),
-            hash_ids: true,
-            limits: Limits::default(),
-            defer: false,
-            allow_empty: false,
-            strict: false,
-            cache_headers: true,
-            discard_corrupt: false,
-            max_size: 1024 * 1024,
-            commit_on: Arc::new(|status| !status.is_server_error()),
-        })
+        Self::over(SharedStore(Arc::new(store)), NoListing)
+    }
+
+    /// The same, over a store that finds sessions by their principal: [`sessions`](Self::sessions) can then list and end
+    /// [those of a person](crate::Sessions::of), and [`keep_newest`](Self::keep_newest) bounds their number.
+    ///
+    /// ```
+    /// use axum_generic_session::{MemoryStore, SessionLayer};
+    ///
+    /// # async fn close_account() -> Result<(), Box<dyn std::error::Error>> {
+    /// let layer = SessionLayer::by_principal(MemoryStore::new()).keep_newest(5);
+    /// let sessions = layer.sessions()?;
+    /// sessions.of("42").end_all().await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn by_principal(store: impl ByPrincipal) -> SessionLayer<Main, Listing> {
+        let store = Arc::new(store);
+        SessionLayer::over(SharedStore(store.clone()), Listing(SharedByPrincipal(store)))
     }
 
     /// Sessions shared with koa-generic-session 2 and koa-redis: cookie `koa.sid` and `koa.sid.sig` by keygrip with
@@ -138,11 +126,46 @@ impl SessionLayer {
     }
 }
 
-impl<K> SessionLayer<K> {
-    fn with(config: Config) -> Self {
-        Self { config: Arc::new(config), ready: Arc::default(), kind: PhantomData }
+impl<K, L> SessionLayer<K, L> {
+    fn over(store: SharedStore, listing: L) -> Self {
+        if store.0.guarantee() == Guarantee::LastWriteWins {
+            tracing::warn!(
+                store = store.0.name(),
+                "this session store has no conditional writes: of two requests at one time the last writer wins, and \
+                 one that is at work during a logout may bring the session back{}",
+                see!("stores", "a-store-of-your-own")
+            );
+        }
+        let engine = Arc::new(Engine::new(store));
+        let config = Config {
+            observer: Observer::new("axum.sid", engine.watch()),
+            engine,
+            predecessor: None,
+            carrier: Carrier {
+                transport: Transport::cookie(),
+                name: "axum.sid".into(),
+                keys: None,
+                style: Style::MaxAge,
+            },
+            cookie: CookieOptions::default(),
+            lifetime: Lifetime::default(),
+            hooks: Hooks::default(),
+            clock: SharedClock::system(),
+            codec: Codec::Native,
+            prefix: "axum:sess:".into(),
+            hash_ids: true,
+            limits: Limits::default(),
+            defer: false,
+            allow_empty: false,
+            strict: false,
+            cache_headers: true,
+            discard_corrupt: false,
+            max_size: 1024 * 1024,
+            commit_on: Arc::new(|status| !status.is_server_error()),
+            keep_newest: None,
+        };
+        Self { config: Arc::new(config), listing, ready: Arc::default(), kind: PhantomData }
     }
-
     fn set(mut self, change: impl FnOnce(&mut Config)) -> Self {
         self.ready = Arc::default();
         change(Arc::make_mut(&mut self.config));
@@ -287,6 +310,21 @@ impl<K> SessionLayer<K> {
         self.set(|c| c.strict = strict)
     }
 
+    /// How many sessions a principal may have; a login beyond that ends the oldest. Default: any number. Of a layer from
+    /// [`by_principal`](SessionLayer::by_principal) only.
+    ///
+    /// A login is the save of a session whose principal has just been [set](crate::Session::set_principal). It is stored
+    /// first, so a failure to end the others does not fail the login: it is logged, and the next login makes up for it. Of
+    /// several logins at one time the newest stay; two cannot end each other.
+    #[must_use]
+    pub fn keep_newest(self, sessions: usize) -> Self
+    where
+        L: CanList,
+    {
+        let store = self.listing.listing().0.clone();
+        self.set(|c| c.keep_newest = Some(KeepNewest { sessions, store }))
+    }
+
     /// What happens when a stored session cannot be read: `false` (the default) is an error and leaves it for
     /// somebody to look at, `true` ends it and starts anew.
     #[must_use]
@@ -405,16 +443,19 @@ impl<K> SessionLayer<K> {
     /// #     .route("/", axum::routing::get(dashboard)).layer(site).layer(admin);
     /// ```
     #[must_use]
-    pub fn kind<L: 'static>(self) -> SessionLayer<L> {
-        SessionLayer { config: self.config, ready: self.ready, kind: PhantomData }
+    pub fn kind<M: 'static>(self) -> SessionLayer<M, L> {
+        SessionLayer { config: self.config, listing: self.listing, ready: self.ready, kind: PhantomData }
     }
 
     /// The sessions of this layer outside of requests: for jobs and admin tools.
     ///
     /// # Errors
     /// As [`check`](Self::check).
-    pub fn sessions(&self) -> Result<Sessions<K>, ConfigError> {
-        self.ready().map(Sessions::new)
+    pub fn sessions(&self) -> Result<Sessions<K, L>, ConfigError>
+    where
+        L: Clone,
+    {
+        self.ready().map(|config| Sessions::new(config, self.listing.clone()))
     }
 
     /// Whether the settings can work together.
@@ -457,13 +498,18 @@ impl<K> SessionLayer<K> {
     }
 }
 
-impl<K> Clone for SessionLayer<K> {
+impl<K, L: Clone> Clone for SessionLayer<K, L> {
     fn clone(&self) -> Self {
-        Self { config: self.config.clone(), ready: self.ready.clone(), kind: PhantomData }
+        Self {
+            config: self.config.clone(),
+            listing: self.listing.clone(),
+            ready: self.ready.clone(),
+            kind: PhantomData,
+        }
     }
 }
 
-impl<K> fmt::Debug for SessionLayer<K> {
+impl<K, L> fmt::Debug for SessionLayer<K, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("SessionLayer").field(&self.config).finish()
     }

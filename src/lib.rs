@@ -116,6 +116,13 @@
 //! [write at once](guide::after_response). Outside of requests [`SessionLayer::sessions`] loads, changes and ends sessions
 //! by id.
 //!
+//! # Sessions of a person
+//!
+//! [`Session::set_principal`] says at login whose a session is. With a layer made by [`SessionLayer::by_principal`] the same
+//! handle finds them all: [`Sessions::of`] lists the devices of a person, ends one, all others, or all; the example of
+//! [`SessionsOf`] is a page of devices. [`keep_newest`](SessionLayer::keep_newest) bounds their number. A store that cannot
+//! find sessions by their principal is refused by the compiler.
+//!
 //! # When the store fails
 //!
 //! The call that asked gets an [`Error`]; with `?` it becomes a response with a status and no body, its cause in the log. No
@@ -169,12 +176,14 @@ pub mod metrics;
 mod observe;
 mod engine;
 mod config;
+mod listing;
 mod takeover;
 mod rules;
 mod state;
 mod ticket;
 mod commit;
 mod session;
+mod principal;
 mod manager;
 mod layer;
 mod service;
@@ -210,11 +219,13 @@ pub use crate::{
     id::{SessionId, StoreKey},
     layer::SessionLayer,
     lifetime::Rolling,
+    listing::{CanList, Listing, NoListing},
     manager::Sessions,
+    principal::{Listed, SessionsOf},
     service::{SessionFuture, SessionService},
     session::{Loaded, Main, Map, Session},
     state::ForcedId,
-    store::Store,
+    store::{CachedStore, Store},
     transport::{IdTransport, Transport},
     view::SessionData,
 };

@@ -93,6 +93,27 @@ impl Lifetime {
         Life { store, cookie }
     }
 
+    /// Whether a session that began then is past the absolute limit.
+    pub(crate) fn is_over(&self, created: Timestamp, now: Timestamp) -> bool {
+        self.max_lifetime.is_some_and(|max| created.saturating_add(max) <= now)
+    }
+
+    /// When a session that ends at `end` was last given the life that it would be given `now`.
+    pub(crate) fn last_extended(
+        &self,
+        now: Timestamp,
+        created: Timestamp,
+        end: Timestamp,
+        session: &Object,
+        layer: &CookieOptions,
+        visitor: Option<&CookieOptions>,
+    ) -> Timestamp {
+        // As if it began now: the absolute limit is no part of the life that a use gives.
+        let life = self.of(now, now, session, layer, visitor).store.saturating_since(now);
+        let life = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
+        Timestamp::from_millis(end.as_millis().saturating_sub(life)).min(now).max(created)
+    }
+
     /// Whether a use of the session `now` prolongs it: it would end at `end`, and at `fresh` if it did.
     pub(crate) fn is_rolling_due(&self, now: Timestamp, end: Timestamp, fresh: Timestamp) -> bool {
         match self.rolling {

@@ -10,9 +10,11 @@ use crate::{
     config::Config,
     error::{Error, Operation},
     id::SessionId,
+    listing::{CanList, NoListing},
+    principal::SessionsOf,
     session::{Main, Session},
     state::State,
-    takeover::forget,
+    takeover::end,
     view::SessionData,
 };
 
@@ -32,16 +34,19 @@ use crate::{
 /// sessions.destroy(&id).await?;
 /// # Ok(()) }
 /// ```
-pub struct Sessions<K = Main> {
+pub struct Sessions<K = Main, L = NoListing> {
     config: Arc<Config>,
+    listing: L,
     kind: PhantomData<fn() -> K>,
 }
 
-impl<K> Sessions<K> {
-    pub(crate) fn new(config: Arc<Config>) -> Self {
-        Self { config, kind: PhantomData }
+impl<K, L> Sessions<K, L> {
+    pub(crate) fn new(config: Arc<Config>, listing: L) -> Self {
+        Self { config, listing, kind: PhantomData }
     }
+}
 
+impl<K, L: Sync> Sessions<K, L> {
     /// The session of this id, if there is one. There is no response that would save its changes: call
     /// [`save`](Session::save).
     ///
@@ -64,25 +69,30 @@ impl<K> Sessions<K> {
     /// # Errors
     /// When the store fails.
     pub async fn destroy(&self, id: &SessionId) -> Result<(), Error> {
-        let key = self.config.key(id);
-        let done = self.config.engine.destroy(&self.config.limits, &key).await;
-        let done = match done {
-            Ok(()) => forget(&self.config, id).await,
-            failed => failed,
-        };
-        done.map_err(|e| Error::store(Operation::Destroy, e))
-            .inspect(|()| self.config.observer.destroyed(&key))
-            .inspect_err(|error| self.config.observer.failed(Some(&key), error))
+        let done = end(&self.config, id).await.map_err(|e| Error::store(Operation::Destroy, e));
+        let (observer, key) = (&self.config.observer, self.config.key(id));
+        done.inspect(|()| observer.destroyed(&key)).inspect_err(|error| observer.failed(Some(&key), error))
+    }
+
+    /// The sessions of this principal, as [`Session::set_principal`] has named it: for "your devices", "sign out
+    /// everywhere", and jobs that close an account. Of a layer from
+    /// [`SessionLayer::by_principal`](crate::SessionLayer::by_principal) only.
+    #[must_use]
+    pub fn of(&self, principal: impl Into<Box<str>>) -> SessionsOf<K>
+    where
+        L: CanList,
+    {
+        SessionsOf::new(self.config.clone(), self.listing.listing().clone(), principal.into())
     }
 }
 
-impl<K> Clone for Sessions<K> {
+impl<K, L: Clone> Clone for Sessions<K, L> {
     fn clone(&self) -> Self {
-        Self::new(self.config.clone())
+        Self::new(self.config.clone(), self.listing.clone())
     }
 }
 
-impl<K> fmt::Debug for Sessions<K> {
+impl<K, L> fmt::Debug for Sessions<K, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Sessions").field(&self.config.engine.store()).finish()
     }

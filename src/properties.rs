@@ -158,19 +158,22 @@ proptest! {
     }
 
     #[test]
-    fn a_record_is_decoded_as_it_was_encoded(map in map(), created: u32, own in prop::option::of(options()), layer in options()) {
+    fn a_record_is_decoded_as_it_was_encoded(map in map(), created: u32, since: Option<u32>, own in prop::option::of(options()), layer in options()) {
         let life = Life { store: Timestamp::MAX, cookie: CookieLife::Until(Timestamp::MAX) };
         let own = own.filter(|own| *own != layer);
         let created = Timestamp::from_millis(created.into());
+        let since = since.map(|since| Timestamp::from_millis(since.into()));
         let content = Content {
             created: Some(created),
+            since,
             cookie: own.clone().map(Box::new),
             stored_cookie: None,
             object: object(&map),
         };
         let data = Codec::Native.encode(&content, &layer, life).expect("encoded");
         let back = Codec::Native.decode(&data, &layer).expect("decoded");
-        prop_assert_eq!((back.created, back.cookie.as_deref()), (Some(created), own.as_ref()));
+        let read_back = (back.created, back.since, back.cookie.as_deref());
+        prop_assert_eq!(read_back, (Some(created), since, own.as_ref()));
         prop_assert_eq!(read(&back.object), map.clone());
         for codec in [Codec::Koa { signed: true }, Codec::Express] {
             let encoded = codec.encode(&content, &layer, life);

@@ -41,7 +41,7 @@ pub struct SessionService<S, K> {
     kind: PhantomData<fn() -> K>,
 }
 
-impl<S, K: 'static> Layer<S> for SessionLayer<K> {
+impl<S, K: 'static, L> Layer<S> for SessionLayer<K, L> {
     type Service = SessionService<S, K>;
 
     // As tower-http's `cors` does: a wrong setting is told where the router is built, not to the first visitor.

@@ -17,7 +17,7 @@ use crate::{
     commit::{self, Committing, Saved},
     cookie::CookieOptions,
     error::{Error, Kind},
-    id::SessionId,
+    id::{SessionId, StoreKey},
     object::{Object, read_value, same_value},
     rules::Ending,
     state::{Data, State},
@@ -239,6 +239,23 @@ impl<T: SessionData, K> Session<T, K> {
         self.state.load().await?;
         self.state.data().set_principal(Some(principal.into()));
         Ok(())
+    }
+
+    /// What names this session in a list of its principal's ([`SessionsOf`](crate::SessionsOf)) and in logs; it opens
+    /// nothing. None for a visitor without a stored session.
+    ///
+    /// It goes with the id: after [`renew`](Self::renew), once that is saved, it is another one.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn handle(&self) -> Result<Option<String>, Error> {
+        Ok(self.stored_key().await?.map(|key| key.handle()))
+    }
+
+    /// Under which key the store has this session.
+    pub(crate) async fn stored_key(&self) -> Result<Option<StoreKey>, Error> {
+        self.state.load().await?;
+        Ok(self.state.data().origin.as_ref().map(|origin| origin.key.clone()))
     }
 
     /// Saves the session whether or not anything was changed, if the request uses it: a deferred one that nobody

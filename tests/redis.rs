@@ -6,8 +6,11 @@
 mod servers;
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -15,7 +18,10 @@ use axum::body::Bytes;
 use axum_generic_session::{
     Clock, RedisStore, SessionId, StoreKey, SystemClock, Timestamp,
     redis::{Client, cmd},
-    store::{Layout, Record, Store, StoreError, StoreErrorKind, Tag, When, Written, contract::Contract},
+    store::{
+        ByPrincipal, Layout, Owner, Record, Store, StoreError, StoreErrorKind, Tag, When, Which, Written,
+        contract::Contract,
+    },
 };
 use servers::redis::{Redis, RedisCluster, RedisSentinel};
 
@@ -73,6 +79,29 @@ async fn a_connection_of_the_applications_own_keeps_the_contract() {
         RedisStore::with_connection(connection).connect().await.unwrap()
     };
     Contract::new(open).run().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_server_finds_sessions_by_their_principal() {
+    let server = Redis::start();
+    Contract::new(|| open(&server)).run_by_principal().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_finds_sessions_by_their_principal() {
+    let cluster = RedisCluster::start();
+    let open = || async { RedisStore::cluster(cluster.urls()).connect().await.unwrap() };
+    Contract::new(open).run_by_principal().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_waits_for_its_replica_finds_sessions_by_their_principal() {
+    let sentinel = RedisSentinel::start();
+    let open = || async {
+        let store = RedisStore::sentinel(sentinel.urls(), RedisSentinel::NAME);
+        store.ack_replicas(1, Duration::from_secs(1)).connect().await.unwrap()
+    };
+    Contract::new(open).rounds(10).run_by_principal().await;
 }
 
 /// Neither RESP3 nor `PEXPIRETIME`, and no word about its version: what Redis 6.2 behind a proxy looks like.
@@ -133,6 +162,99 @@ async fn every_call_is_one_round_trip() {
     assert_eq!(rotated.get("get"), None, "rotate reads tags only");
     store.destroy(&new).await.unwrap();
     assert_eq!(calls(&server), of(&["del"]), "destroy");
+}
+
+#[tokio::test]
+async fn a_session_that_belongs_to_somebody_is_one_round_trip_too() {
+    let server = Redis::start();
+    let store = open(&server).await;
+    let owned = |data| Record { principal: Some("ada".into()), ..record(data) };
+    let (key, new, one, two, three) = (key(), self::key(), owned("1"), owned("2"), owned("3"));
+    let later = one.expires_at.saturating_add(HOUR);
+    for round in ["taught", "known"] {
+        calls(&server);
+        let mut scripts = Vec::new();
+        let mut count = |calls: BTreeMap<String, u64>| scripts.push(calls["evalsha"]);
+        assert_eq!(store.set(&key, &one, When::Absent).await.unwrap(), Written::Done);
+        count(calls(&server));
+        assert_eq!(store.set(&key, &two, When::Tagged(one.tag)).await.unwrap(), Written::Done);
+        count(calls(&server));
+        assert!(store.touch(&key, later).await.unwrap());
+        count(calls(&server));
+        assert_eq!(store.rotate(&key, When::Tagged(two.tag), &new, &three).await.unwrap(), Written::Done);
+        count(calls(&server));
+        assert_eq!(scripts, [1; 4], "{round}");
+        store.destroy(&new).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_index_names_nobody_and_ends_with_its_last_session() {
+    let server = Redis::start();
+    let store = open(&server).await;
+    let ada = Owner { prefix: "test:", principal: "ada@example.org" };
+    let (key, owned) = (key(), Record { principal: Some(ada.principal.into()), ..record("{}") });
+    store.set(&key, &owned, When::Absent).await.unwrap();
+    let names: Vec<String> = server.run(&["KEYS", "*"]);
+    let index = names.iter().find(|name| *name != key.as_str()).unwrap();
+    assert!(index.starts_with("test:") && !index.contains("ada"), "{index}");
+    assert!(SessionId::parse(&index["test:".len()..]).is_none(), "no id finds it");
+    let end = || server.run::<u64>(&["PEXPIRETIME", index]);
+    assert_eq!(end(), owned.expires_at.as_millis());
+    let later = owned.expires_at.saturating_add(HOUR);
+    assert!(store.touch(&key, later).await.unwrap());
+    assert_eq!(end(), later.as_millis(), "who is prolonged stays in it");
+    // A logout leaves its entry, and whoever looks takes it out.
+    store.destroy(&key).await.unwrap();
+    assert_eq!(server.run::<u64>(&["ZCARD", index]), 1);
+    assert_eq!(store.sessions_of(ada).await.unwrap(), []);
+    assert_eq!(server.run::<Vec<String>>(&["KEYS", "*"]), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_read_is_left_out_and_ends_with_the_others() {
+    let server = Redis::start();
+    let store = open(&server).await;
+    let ada = Owner { prefix: "test:", principal: "ada" };
+    let (good, bad, list) = (key(), key(), key());
+    for key in [&good, &bad, &list] {
+        let owned = Record { principal: Some("ada".into()), ..record("{}") };
+        store.set(key, &owned, When::Absent).await.unwrap();
+    }
+    put(&server, &bad, b"no frame").await;
+    let _: i64 = server.run(&["DEL", list.as_str()]);
+    let _: i64 = server.run(&["LPUSH", list.as_str(), "x"]);
+    let found = store.sessions_of(ada).await.unwrap();
+    assert_eq!(found.iter().map(|found| found.digest).collect::<Vec<_>>(), [good.digest()]);
+    assert_eq!(store.destroy_of(ada, Which::All).await.unwrap(), 3);
+    assert_eq!(server.run::<Vec<String>>(&["KEYS", "*"]), Vec::<String>::new());
+}
+
+/// The two steps of a write in a cluster, with somebody between them who tidies up.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_cluster_a_login_is_found_though_its_entry_was_taken_out() {
+    let cluster = RedisCluster::start();
+    let store = RedisStore::cluster(cluster.urls()).connect().await.unwrap();
+    let ada = Owner { prefix: "test:", principal: "ada" };
+    let over = Arc::new(AtomicBool::new(false));
+    let tidy = tokio::spawn({
+        let (store, over) = (store.clone(), Arc::clone(&over));
+        async move {
+            while !over.load(SeqCst) {
+                store.sessions_of(ada).await.unwrap();
+            }
+        }
+    });
+    let mut keys = BTreeSet::new();
+    for _ in 0..200 {
+        let (key, owned) = (key(), Record { principal: Some("ada".into()), ..record("{}") });
+        assert_eq!(store.set(&key, &owned, When::Absent).await.unwrap(), Written::Done);
+        keys.insert(key.digest());
+    }
+    over.store(true, SeqCst);
+    tidy.await.unwrap();
+    let found = store.sessions_of(ada).await.unwrap();
+    assert_eq!(found.iter().map(|found| found.digest).collect::<BTreeSet<_>>(), keys);
 }
 
 #[tokio::test]
@@ -267,6 +389,20 @@ async fn a_server_that_cannot_keep_sessions_is_refused_in_words() {
     let shared = Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     let shared = RedisStore::with_connection(shared).ack_replicas(1, HOUR).connect().await;
     assert_refused(shared, StoreErrorKind::Misconfigured, "ack_replicas");
+
+    let idle = RedisStore::builder(server.url()).ack_replicas(0, HOUR).connect().await.unwrap();
+    assert!(idle.set(&key(), &record("1"), When::Absent).await.unwrap() == Written::Done);
+
+    for impossible in [
+        RedisStore::builder(server.url()).max_in_flight(0),
+        RedisStore::builder(server.url()).time_limit(Duration::ZERO),
+    ] {
+        assert_refused(impossible.connect().await, StoreErrorKind::Misconfigured, "of 0 no call");
+    }
+    let misplaced = RedisStore::builder(server.url()).server_settings(server.url()).connect().await;
+    assert_refused(misplaced, StoreErrorKind::Misconfigured, "RedisStore::sentinel");
+    let bounded = RedisStore::builder(server.url()).time_limit(Duration::MAX).connect().await.unwrap();
+    assert!(bounded.get(&key()).await.unwrap().is_none());
 
     let node =
         Redis::with(&["--cluster-enabled", "yes", "--cluster-port", &servers::free_port().to_string()]);

@@ -25,7 +25,7 @@ pub(super) fn decode(codec: Codec, data: &Bytes, layer: &CookieOptions) -> Resul
     let stored = object.get(COOKIE_MEMBER).and_then(|text| Object::parse(Bytes::copy_from_slice(text)));
     object.remove(COOKIE_MEMBER);
     let own = stored.as_ref().map(|stored| options_of(codec, stored, layer)).filter(|own| own != layer);
-    Ok(Content { created: None, cookie: own.map(Box::new), stored_cookie: stored, object })
+    Ok(Content { created: None, since: None, cookie: own.map(Box::new), stored_cookie: stored, object })
 }
 
 /// What the member `cookie` says. What it does not say, or says in a way that makes no sense, is as in the layer.

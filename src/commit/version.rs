@@ -1,6 +1,7 @@
 //! A version of the session: made from its data, and taken over into them once the store has it.
 
 use crate::{
+    clock::Timestamp,
     codec::Content,
     error::{Error, Kind},
     hooks::Draft,
@@ -34,14 +35,15 @@ pub(super) struct Version {
     edition: u64,
 }
 
-/// Encodes the session as it is now.
-pub(super) fn version(state: &State, begins: bool) -> Result<Version, Error> {
+/// Encodes the session as it is now. `login`: from which moment on it is its principal's.
+pub(super) fn version(state: &State, begins: bool, login: Option<Timestamp>) -> Result<Version, Error> {
     let config = &*state.config;
     let data = state.data();
     let now = config.clock.now();
     let created = data.base.created.filter(|_| !begins).unwrap_or(now);
     let content = Content {
         created: Some(created),
+        since: login.or(data.base.since).filter(|_| data.principal().is_some()),
         cookie: data.cookie().cloned().map(Box::new),
         stored_cookie: data.base.stored_cookie.clone().filter(|_| !begins),
         object: data.object().clone(),

@@ -78,7 +78,7 @@ impl Inspector {
     ///
     /// # Errors
     /// As [`SessionLayer::check`].
-    pub fn new<K>(layer: &SessionLayer<K>) -> Result<Self, ConfigError> {
+    pub fn new<K, L>(layer: &SessionLayer<K, L>) -> Result<Self, ConfigError> {
         let config = layer.ready()?;
         let journal = config.engine.watch().open_journal(&config.clock);
         let shared = Shared { config, journal, token: guard::token() };

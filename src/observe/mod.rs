@@ -150,6 +150,14 @@ impl Observer {
         self.note(What::Destroyed, Some(key));
     }
 
+    /// So many sessions of a principal have ended; the store does not say which.
+    pub(crate) fn destroyed_of(&self, number: u64) {
+        tracing::debug!(cookie = &*self.cookie, ended = number, "sessions of a principal destroyed");
+        for _ in 0..number {
+            self.note(What::Destroyed, None);
+        }
+    }
+
     /// Nobody knows a session of the id that was brought, or not any more.
     pub(crate) fn unknown(&self, key: &StoreKey) {
         tracing::debug!(session = %key.handle(), cookie = &*self.cookie, "no such session: the visitor is new");

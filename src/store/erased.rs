@@ -4,10 +4,12 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use tokio::sync::watch;
 
-use super::{Connection, Guarantee, Record, Store, StoreError, When, Written};
+use super::{
+    ByPrincipal, Connection, Found, Guarantee, Owner, Record, Store, StoreError, When, Which, Written,
+};
 use crate::{clock::Timestamp, id::StoreKey};
 
-type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+pub(crate) type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// [`Store`] as a trait object: one allocation a call.
 pub(crate) trait DynStore: Send + Sync + 'static {
@@ -74,6 +76,22 @@ impl<S: Store> DynStore for S {
     }
 }
 
+/// [`ByPrincipal`] as a trait object.
+pub(crate) trait DynByPrincipal: Send + Sync + 'static {
+    fn sessions_of<'a>(&'a self, owner: Owner<'a>) -> Call<'a, Vec<Found>>;
+    fn destroy_of<'a>(&'a self, owner: Owner<'a>, which: Which) -> Call<'a, u64>;
+}
+
+impl<S: ByPrincipal> DynByPrincipal for S {
+    fn sessions_of<'a>(&'a self, owner: Owner<'a>) -> Call<'a, Vec<Found>> {
+        Box::pin(ByPrincipal::sessions_of(self, owner))
+    }
+
+    fn destroy_of<'a>(&'a self, owner: Owner<'a>, which: Which) -> Call<'a, u64> {
+        Box::pin(ByPrincipal::destroy_of(self, owner, which))
+    }
+}
+
 /// A store behind an `Arc` is that store: the application may keep a handle of its own.
 impl<S: Store> Store for Arc<S> {
     async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
@@ -119,6 +137,16 @@ impl<S: Store> Store for Arc<S> {
     }
 }
 
+impl<S: ByPrincipal> ByPrincipal for Arc<S> {
+    async fn sessions_of(&self, owner: Owner<'_>) -> Result<Vec<Found>, StoreError> {
+        ByPrincipal::sessions_of(&**self, owner).await
+    }
+
+    async fn destroy_of(&self, owner: Owner<'_>, which: Which) -> Result<u64, StoreError> {
+        ByPrincipal::destroy_of(&**self, owner, which).await
+    }
+}
+
 /// The layer's handle on its store.
 #[derive(Clone)]
 pub(crate) struct SharedStore(pub(crate) Arc<dyn DynStore>);
@@ -128,3 +156,7 @@ impl fmt::Debug for SharedStore {
         write!(f, "Store({})", self.0.name())
     }
 }
+
+/// The layer's handle on its store, where that finds sessions by their principal.
+#[derive(Clone)]
+pub(crate) struct SharedByPrincipal(pub(crate) Arc<dyn DynByPrincipal>);

@@ -10,16 +10,16 @@ use std::{
 };
 
 use sqlx::{
-    Error, MySql, MySqlConnection, MySqlPool, QueryBuilder,
+    Error, Executor, MySql, MySqlConnection, MySqlPool, QueryBuilder,
     error::DatabaseError,
     mysql::{MySqlArguments, MySqlDatabaseError},
     query::Query,
 };
 
 use super::{
-    Applied, Record, Store, StoreError, StoreErrorKind, When, Written,
+    Applied, ByPrincipal, Found, Owner, Record, Store, StoreError, StoreErrorKind, When, Which, Written,
     sql::{
-        Change, Row, Table, fits,
+        Change, OwnedRow, Row, Table, ends, fits,
         hands::{Hands, Lent},
         pool::{self, Engine, Failure, Verdict, statement},
         record,
@@ -46,6 +46,19 @@ const DESTROY: &str = "DELETE FROM {table} WHERE id = ?";
 
 const CLEAR: &str = "DELETE FROM {table} WHERE id = ? AND expires_at <= {now}";
 
+/// The next statement alone: it sees each row once, as committed, whatever the session is set to.
+const EACH_ROW_ONCE: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED";
+
+const OF: &str =
+    "SELECT tag, expires_at, principal, data, id FROM {table} WHERE principal = ? AND expires_at > {now}";
+
+/// Whose id a writer changes while a `DELETE` reads along the index of `principal` may come to stand where it has read
+/// already, and escape it. A `SELECT` shows each row once, wherever it is at that moment; so the rows are found
+/// by one and deleted by primary key, until there are no more.
+const IDS_OF: &str = "SELECT id FROM {table} WHERE principal = ? AND expires_at > {now}
+AND (? IS NULL OR id = ?) AND (? IS NULL OR id <> ?) ORDER BY id";
+const DESTROY_OF: &str = "DELETE FROM {table} WHERE expires_at > {now} AND principal = ";
+
 /// Found without a lock and deleted by primary key: a `DELETE` along the index of `expires_at` would lock
 /// the gaps into which others insert.
 const EXPIRED: &str = "SELECT id FROM {table} WHERE expires_at <= {now} ORDER BY expires_at LIMIT ?";
@@ -61,6 +74,9 @@ const MIGRATE: &str = "CREATE TABLE IF NOT EXISTS {table} (
     INDEX `{name}_expires_at` (expires_at),
     INDEX `{name}_principal` (principal(255))
 ) ENGINE=InnoDB";
+
+/// Sessions of a principal that one statement ends.
+const IDS_AT_ONCE: usize = 500;
 
 const PACKET: &str = "SELECT @@max_allowed_packet";
 
@@ -117,6 +133,9 @@ struct Statements {
     touch: &'static str,
     destroy: &'static str,
     clear: &'static str,
+    of: &'static str,
+    ids_of: &'static str,
+    destroy_of: &'static str,
     expired: &'static str,
     sweep: &'static str,
     migrate: &'static str,
@@ -132,6 +151,9 @@ impl Statements {
             touch: fill(TOUCH),
             destroy: fill(DESTROY),
             clear: fill(CLEAR),
+            of: fill(OF),
+            ids_of: fill(IDS_OF),
+            destroy_of: fill(DESTROY_OF),
             expired: fill(EXPIRED),
             sweep: fill(SWEEP),
             migrate: fill(MIGRATE),
@@ -329,6 +351,49 @@ impl Engine for MySqlStore {
     async fn clear(&self, id: &[u8; 32]) -> Result<bool, Failure> {
         Ok(self.rows(sqlx::query(self.sql.clear).bind(&id[..])).await? == 1)
     }
+
+    async fn of(&self, owner: &[u8]) -> Result<Vec<OwnedRow>, Failure> {
+        let mut connection = self.connection().await?;
+        connection.execute(EACH_ROW_ONCE).await.map_err(failure)?;
+        let rows =
+            sqlx::query_as(self.sql.of).bind(owner).fetch_all(&mut *connection).await.map_err(failure)?;
+        connection.done();
+        Ok(rows)
+    }
+
+    async fn delete_of(&self, owner: &[u8], which: Which) -> Result<u64, Failure> {
+        let mut connection = self.connection().await?;
+        let (only, kept) = ends(which);
+        let (only, kept) = (only.map(Vec::from), kept.map(Vec::from));
+        let mut ended = 0;
+        loop {
+            connection.execute(EACH_ROW_ONCE).await.map_err(failure)?;
+            let ids: Vec<(Vec<u8>,)> = sqlx::query_as(self.sql.ids_of)
+                .bind(owner)
+                .bind(only.as_deref())
+                .bind(only.as_deref())
+                .bind(kept.as_deref())
+                .bind(kept.as_deref())
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(failure)?;
+            if ids.is_empty() {
+                connection.done();
+                return Ok(ended);
+            }
+            for ids in ids.chunks(IDS_AT_ONCE) {
+                let mut delete = QueryBuilder::<MySql>::new(self.sql.destroy_of);
+                delete.push_bind(owner).push(" AND id IN (");
+                let mut list = delete.separated(", ");
+                for (id,) in ids {
+                    list.push_bind(&id[..]);
+                }
+                list.push_unseparated(")");
+                let delete = delete.build().persistent(false);
+                ended += delete.execute(&mut *connection).await.map_err(failure)?.rows_affected();
+            }
+        }
+    }
 }
 
 // An error about another type should not depend on the features that are on.
@@ -364,6 +429,17 @@ impl Store for MySqlStore {
 
     fn name(&self) -> &'static str {
         "mysql"
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl ByPrincipal for MySqlStore {
+    async fn sessions_of(&self, owner: Owner<'_>) -> Result<Vec<Found>, StoreError> {
+        pool::sessions_of(self, owner).await
+    }
+
+    async fn destroy_of(&self, owner: Owner<'_>, which: Which) -> Result<u64, StoreError> {
+        pool::destroy_of(self, owner, which).await
     }
 }
 

@@ -7,9 +7,9 @@ use sqlx::{
 };
 
 use super::{
-    Applied, Record, Store, StoreError, StoreErrorKind, When, Written,
+    Applied, ByPrincipal, Found, Owner, Record, Store, StoreError, StoreErrorKind, When, Which, Written,
     sql::{
-        Change, Row, Table, fits,
+        Change, OwnedRow, Row, Table, ends, fits,
         hands::{Hands, Lent},
         pool::{self, Engine, Failure, Verdict, statement},
         record,
@@ -54,6 +54,14 @@ const TOUCH: &str =
 const DESTROY: &str = "DELETE FROM {table} WHERE id = $1";
 
 const CLEAR: &str = "DELETE FROM {table} WHERE id = $1 AND expires_at <= {now}";
+
+const OF: &str =
+    "SELECT tag, expires_at, principal, data, id FROM {table} WHERE principal = $1 AND expires_at > {now}";
+
+/// A row that a writer holds is waited for and looked at as the writer leaves it: one that was moved to another
+/// id meanwhile is its owner's still, and does not escape.
+const DESTROY_OF: &str = "DELETE FROM {table} WHERE principal = $1 AND expires_at > {now}
+AND ($2::bytea IS NULL OR id = $2) AND ($3::bytea IS NULL OR id <> $3)";
 
 /// Rows that a writer holds are left for the next time. The array keeps the planner from choosing more
 /// rows than the limit says.
@@ -133,6 +141,8 @@ struct Statements {
     touch: &'static str,
     destroy: &'static str,
     clear: &'static str,
+    of: &'static str,
+    destroy_of: &'static str,
     sweep: &'static str,
 }
 
@@ -147,6 +157,8 @@ impl Statements {
             touch: fill(TOUCH),
             destroy: fill(DESTROY),
             clear: fill(CLEAR),
+            of: fill(OF),
+            destroy_of: fill(DESTROY_OF),
             sweep: fill(SWEEP),
         }
     }
@@ -307,6 +319,20 @@ impl Engine for PostgresStore {
     async fn clear(&self, id: &[u8; 32]) -> Result<bool, Failure> {
         Ok(self.rows(sqlx::query(self.sql.clear).bind(&id[..])).await? == 1)
     }
+
+    async fn of(&self, owner: &[u8]) -> Result<Vec<OwnedRow>, Failure> {
+        let mut connection = self.connection().await?;
+        let rows =
+            sqlx::query_as(self.sql.of).bind(owner).fetch_all(&mut *connection).await.map_err(failure)?;
+        connection.done();
+        Ok(rows)
+    }
+
+    async fn delete_of(&self, owner: &[u8], which: Which) -> Result<u64, Failure> {
+        let (only, kept) = ends(which);
+        let query = sqlx::query(self.sql.destroy_of).bind(owner);
+        self.rows(query.bind(only.map(Vec::from)).bind(kept.map(Vec::from))).await
+    }
 }
 
 // An error about another type should not depend on the features that are on.
@@ -342,6 +368,17 @@ impl Store for PostgresStore {
 
     fn name(&self) -> &'static str {
         "postgres"
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl ByPrincipal for PostgresStore {
+    async fn sessions_of(&self, owner: Owner<'_>) -> Result<Vec<Found>, StoreError> {
+        pool::sessions_of(self, owner).await
+    }
+
+    async fn destroy_of(&self, owner: Owner<'_>, which: Which) -> Result<u64, StoreError> {
+        pool::destroy_of(self, owner, which).await
     }
 }
 

@@ -15,7 +15,10 @@ use crate::{
     clock::Timestamp,
     error::Operation,
     id::StoreKey,
-    store::{Connection, Guarantee, Record, Store, StoreError, StoreErrorKind, When, Written},
+    store::{
+        ByPrincipal, Connection, Found, Guarantee, Owner, Record, Store, StoreError, StoreErrorKind, When,
+        Which, Written,
+    },
 };
 
 /// How often each operation was called.
@@ -336,5 +339,16 @@ impl<S: Store> Store for ProbeStore<S> {
 
     fn name(&self) -> &'static str {
         self.store.name()
+    }
+}
+
+/// A list counts as a read, an end as one [`Operation::Destroy`].
+impl<S: ByPrincipal> ByPrincipal for ProbeStore<S> {
+    async fn sessions_of(&self, owner: Owner<'_>) -> Result<Vec<Found>, StoreError> {
+        self.call(Operation::Get, self.store.sessions_of(owner)).await
+    }
+
+    async fn destroy_of(&self, owner: Owner<'_>, which: Which) -> Result<u64, StoreError> {
+        self.call(Operation::Destroy, self.store.destroy_of(owner, which)).await
     }
 }

@@ -4,12 +4,15 @@
 
 mod doubt;
 mod faults;
+#[path = "../figures/mod.rs"]
+mod figures;
 #[path = "../kit/mod.rs"]
 mod kit;
 #[path = "../kit/doubt.rs"]
 mod lost;
 mod migrate;
 mod outages;
+mod owners;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod sweeps;
@@ -57,6 +60,16 @@ async fn keeps_the_contract() {
     let server = MariaDb::shared();
     let report = Contract::new(|| store(&server, "contract")).run().await;
     assert_eq!(report.left_out(), ["to the millisecond"], "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finds_sessions_by_their_principal() {
+    let server = MariaDb::shared();
+    Contract::new(|| store(&server, "owners")).rounds(20).run_by_principal().await;
+    for level in ["SERIALIZABLE", "READ-COMMITTED", "READ-UNCOMMITTED"] {
+        let setting: &'static str = format!("SET SESSION tx_isolation = '{level}'").leak();
+        Contract::new(|| store_with(server.port(), "owners", setting)).rounds(10).run_by_principal().await;
+    }
 }
 
 /// The traps together: a session that is not strict, in another time zone, at each isolation level.

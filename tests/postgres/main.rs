@@ -4,6 +4,8 @@
 
 mod doubt;
 mod faults;
+#[path = "../figures/mod.rs"]
+mod figures;
 mod hands;
 #[path = "../kit/mod.rs"]
 mod kit;
@@ -11,6 +13,7 @@ mod kit;
 mod lost;
 mod migrate;
 mod outages;
+mod owners;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod sweeps;
@@ -59,6 +62,18 @@ async fn keeps_the_contract() {
     let server = Postgres::shared();
     let report = Contract::new(|| store(&server, "contract")).run().await;
     assert_eq!(report.left_out(), ["to the millisecond"], "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finds_sessions_by_their_principal() {
+    let server = Postgres::shared();
+    Contract::new(|| store(&server, "owners")).rounds(20).run_by_principal().await;
+    for isolation in ["repeatable read", "serializable"] {
+        let schema = format!("owners_{}", &isolation[..6]);
+        let settings = [("default_transaction_isolation", isolation)];
+        let open = || store_with(server.port(), &schema, &settings);
+        Contract::new(open).rounds(5).run_by_principal().await;
+    }
 }
 
 /// The trap: the database's default isolation may be one at which an update that has waited fails.

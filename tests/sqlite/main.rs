@@ -4,6 +4,8 @@
 
 mod crash;
 mod faults;
+#[path = "../figures/mod.rs"]
+mod figures;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod threads;
@@ -42,6 +44,19 @@ async fn keeps_the_contract_with_one_handle_and_without_fsync() {
     let store = SqliteStore::builder(&path).synchronous(Synchronous::Normal).open().unwrap();
     let report = Contract::new(|| async { store.clone() }).run().await;
     assert_eq!(report.left_out(), ["to the millisecond"], "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finds_sessions_by_their_principal() {
+    let (_folder, path) = place();
+    let clock = ManualClock::new();
+    // Four that write to one file without a pause: each waits for its turn.
+    let builder = SqliteStore::builder(&path).clock(clock.clone()).busy_timeout(kit::LIMIT);
+    Contract::new(|| async { builder.clone().open().unwrap() })
+        .clock(clock.clone())
+        .rounds(20)
+        .run_by_principal()
+        .await;
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ mod bench;
 mod conditions;
 mod expiry;
 mod moves;
+mod owners;
 mod races;
 mod report;
 mod values;
@@ -37,7 +38,7 @@ use self::bench::Bench;
 pub use self::report::Report;
 use crate::{
     id::SessionId,
-    store::{Guarantee, Layout, Store},
+    store::{ByPrincipal, Guarantee, Layout, Store},
     testing::ManualClock,
 };
 
@@ -66,6 +67,15 @@ const OPAQUE: &str = "the data is opaque to the store: any bytes come back as th
 const KEYS: &str = "two keys that differ in any byte are two sessions";
 const NODES_AGREE: &str = "`Ok` means that the write is in the engine: every node sees it at once";
 const STATUS: &str = "`connection` says whether the engine can be reached; `None` is always connected";
+
+const OWNED: &str = "a live session is in the list of the principal of its last write, and in no other list; keys of \
+                     another prefix are another's";
+const ENDED: &str =
+    "`destroy_of` ends those of the owner's sessions that are meant, for every later call, and no others";
+const NAMES: &str = "a principal is any text, and two are one only if they are equal";
+const ESCAPES: &str = "nothing escapes `destroy_of`: what was the owner's when the call began is dead when it returns, \
+                       also if it was written, prolonged or moved meanwhile";
+const PLAIN: &str = "a record in `Layout::Plain` has no principal, and is nobody's";
 
 /// One run of the suite: build it, then [`run`](Self::run) it.
 #[derive(Clone, Debug)]
@@ -120,15 +130,19 @@ where
         report
     }
 
-    /// Runs the suite and tells how it went, without judging.
-    pub async fn check(self) -> Report {
+    async fn bench(self) -> Bench<S> {
         let mut nodes = Vec::with_capacity(NODES);
         for _ in 0..NODES {
             nodes.push(Arc::new((self.open)().await));
         }
         let prefix = format!("contract-{}:", &SessionId::random().expose()[..8]);
         let Self { clock, resolution, rounds, .. } = self;
-        let bench = Bench { nodes, clock, resolution, rounds, prefix };
+        Bench { nodes, clock, resolution, rounds, prefix }
+    }
+
+    /// Runs the suite and tells how it went, without judging.
+    pub async fn check(self) -> Report {
+        let bench = self.bench().await;
         let mut report = Report::new(bench.store().name());
         for layout in [Layout::Native, Layout::Plain] {
             one_by_one(&bench, layout, &mut report).await;
@@ -136,6 +150,54 @@ where
         }
         report.check(("keys", KEYS), None, LIMIT, values::keys(&bench)).await;
         report.check(("status", STATUS), None, LIMIT, async { values::status(&bench) }).await;
+        report
+    }
+
+    /// Runs what the suite asks beyond [`run`](Self::run) of a store that finds sessions by their principal, and
+    /// panics with the whole report if anything in it failed.
+    ///
+    /// ```
+    /// # use axum_generic_session::{MemoryStore, store::contract::Contract};
+    /// # async fn in_a_test() {
+    /// let engine = MemoryStore::new();
+    /// Contract::new(|| async { engine.clone() }).run_by_principal().await;
+    /// # }
+    /// # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(in_a_test());
+    /// ```
+    ///
+    /// # Panics
+    /// If the store breaks the contract of [`ByPrincipal`].
+    #[allow(clippy::must_use_candidate, reason = "that it returns at all is the answer most tests want")]
+    pub async fn run_by_principal(self) -> Report
+    where
+        S: ByPrincipal,
+    {
+        let report = self.check_by_principal().await;
+        assert!(report.failed().is_empty(), "{report}");
+        report
+    }
+
+    /// The same, and tells how it went, without judging.
+    pub async fn check_by_principal(self) -> Report
+    where
+        S: ByPrincipal,
+    {
+        let bench = self.bench().await;
+        let mut report = Report::new(bench.store().name());
+        let at = Some(Layout::Native);
+        report.check(("of a principal: list", OWNED), at, LIMIT, owners::listed(&bench)).await;
+        report.check(("of a principal: expiry", OWNED), at, LIMIT, owners::expiry(&bench)).await;
+        report.check(("of a principal: end", ENDED), at, LIMIT, owners::ended(&bench)).await;
+        report.check(("of a principal: names", NAMES), at, LIMIT, owners::names(&bench)).await;
+        report.check(("of a principal: many", OWNED), at, LIMIT, owners::many(&bench)).await;
+        report.check(("of a principal: end, race", ESCAPES), at, LIMIT, owners::none_escapes(&bench)).await;
+        report
+            .check(("of a principal: end others, race", ESCAPES), at, LIMIT, owners::one_is_kept(&bench))
+            .await;
+        report.check(("of a principal: list, race", OWNED), at, LIMIT, owners::always_listed(&bench)).await;
+        report.check(("of a principal: logins, race", OWNED), at, LIMIT, owners::logins(&bench)).await;
+        let plain = Some(Layout::Plain);
+        report.check(("of a principal: plain", PLAIN), plain, LIMIT, owners::plain(&bench)).await;
         report
     }
 }

@@ -19,13 +19,13 @@ use crate::{
 };
 
 /// Writers of a race, spread over the nodes.
-const WRITERS: usize = 16;
+pub(super) const WRITERS: usize = 16;
 
-type Runner<T> = Pin<Box<dyn Future<Output = Verdict<T>> + Send>>;
+pub(super) type Runner<T> = Pin<Box<dyn Future<Output = Verdict<T>> + Send>>;
 
 /// Runs all of them, none before the last one stands at the line. Results come in the order of the runners;
 /// the first failure stops them all.
-async fn race<T: Send + 'static>(runners: Vec<Runner<T>>) -> Verdict<Vec<T>> {
+pub(super) async fn race<T: Send + 'static>(runners: Vec<Runner<T>>) -> Verdict<Vec<T>> {
     let line = Arc::new(Barrier::new(runners.len()));
     let mut running = JoinSet::new();
     for (place, runner) in runners.into_iter().enumerate() {

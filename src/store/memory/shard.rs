@@ -8,21 +8,25 @@ use std::{
 
 use axum::body::Bytes;
 
+use super::owners::{Owned, OwnerKey, Owners, Place};
 use crate::{
     clock::Timestamp,
-    store::{Record, Tag},
+    id::StoreKey,
+    store::{Found, Record, Tag},
 };
 
 /// What a session takes beside its data and its principal, in bytes: its place in a table that is on average
 /// half full, and three allocations.
 const OVERHEAD: usize = 200;
+/// What it takes more if it belongs to somebody: its digest, and its entry in the index.
+const OWNED: usize = 160;
 /// The most sessions that one sweep frees, so that no lock is held for long.
 const SWEEP_LIMIT: usize = 512;
 /// Tables smaller than this are never shrunk.
 const SMALL: usize = 64;
 
 /// Half of a key's digest.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SlotKey(pub(super) [u8; 16]);
 
 impl Hash for SlotKey {
@@ -61,24 +65,30 @@ pub(super) struct Slot {
 
 struct Rest {
     tag: Tag,
-    principal: Option<Box<str>>,
+    owned: Option<Box<Owned>>,
     data: Bytes,
 }
 
 impl Slot {
     /// A copy of the record: the caller's bytes may be a corner of a much larger buffer.
-    pub(super) fn of(record: &Record) -> Self {
-        let rest = Rest {
-            tag: record.tag,
-            principal: record.principal.clone(),
-            data: Bytes::copy_from_slice(&record.data),
-        };
+    pub(super) fn of(record: &Record, owned: Option<Box<Owned>>) -> Self {
+        let rest = Rest { tag: record.tag, owned, data: Bytes::copy_from_slice(&record.data) };
         Self { expires_at: record.expires_at, rest: Box::new(rest) }
     }
 
     pub(super) fn record(&self) -> Record {
-        let Rest { tag, principal, data } = &*self.rest;
-        Record { tag: *tag, expires_at: self.expires_at, principal: principal.clone(), data: data.clone() }
+        let Rest { tag, owned, data } = &*self.rest;
+        let principal = owned.as_ref().map(|owned| owned.principal.clone());
+        Record { tag: *tag, expires_at: self.expires_at, principal, data: data.clone() }
+    }
+
+    /// The session as its owner finds it; none if it is nobody's.
+    pub(super) fn found(&self) -> Option<Found> {
+        Some(Found { digest: self.rest.owned.as_ref()?.digest, record: self.record() })
+    }
+
+    pub(super) fn owned(&self) -> Option<&Owned> {
+        self.rest.owned.as_deref()
     }
 
     pub(super) fn tag(&self) -> Tag {
@@ -86,8 +96,7 @@ impl Slot {
     }
 
     pub(super) fn size(&self) -> Size {
-        let principal = self.rest.principal.as_ref().map_or(0, |name| name.len());
-        Size { entries: 1, bytes: self.rest.data.len() + principal + OVERHEAD }
+        Size::one(&self.rest.data, self.owned().map(|owned| &*owned.principal))
     }
 }
 
@@ -96,6 +105,18 @@ impl Slot {
 pub(super) struct Size {
     pub(super) entries: usize,
     pub(super) bytes: usize,
+}
+
+impl Size {
+    /// What a record takes here.
+    pub(super) fn of(record: &Record) -> Self {
+        Self::one(&record.data, record.principal.as_deref())
+    }
+
+    fn one(data: &[u8], principal: Option<&str>) -> Self {
+        let owned = principal.map_or(0, |principal| principal.len() + OWNED);
+        Self { entries: 1, bytes: data.len() + owned + OVERHEAD }
+    }
 }
 
 impl Add for Size {
@@ -117,16 +138,25 @@ fn earlier(first: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
     Some(first.map_or(other, |first| first.min(other)))
 }
 
-#[derive(Default)]
 pub(super) struct Shard {
+    number: u8,
     slots: HashMap<SlotKey, Slot, BuildHasherDefault<AsItIs>>,
     /// No session in here expires before this moment; `None`: there is nothing to sweep.
     earliest: Option<Timestamp>,
 }
 
 impl Shard {
+    pub(super) fn new(number: u8) -> Self {
+        Self { number, slots: HashMap::default(), earliest: None }
+    }
+
     pub(super) fn live(&self, key: &SlotKey, now: Timestamp) -> Option<&Slot> {
         self.slots.get(key).filter(|slot| slot.expires_at > now)
+    }
+
+    /// What is noted of the session under the key, live or not, if it belongs to this owner.
+    pub(super) fn owned_by(&self, key: &SlotKey, by: OwnerKey) -> Option<&Owned> {
+        self.slots.get(key).and_then(Slot::owned).filter(|owned| owned.by == by)
     }
 
     /// What stands under the key, live or not.
@@ -134,20 +164,36 @@ impl Shard {
         self.slots.get(key).map(Slot::size).unwrap_or_default()
     }
 
+    /// Whose a record under the key will be: known already, if it is whose it was.
+    pub(super) fn owned(&self, slot: &SlotKey, key: &StoreKey, record: &Record) -> Option<Box<Owned>> {
+        let principal = record.principal.as_deref()?;
+        let known = self.slots.get(slot).and_then(|slot| slot.rest.owned.as_ref());
+        let known = known.filter(|owned| *owned.principal == *principal).cloned();
+        Some(known.unwrap_or_else(|| Owned::new(key, principal)))
+    }
+
     /// Stores a session, in the place of what is under the key. Returns the size of what was swept to make
     /// room for it, and of that only.
-    pub(super) fn insert(&mut self, key: SlotKey, slot: Slot, now: Timestamp) -> Size {
+    pub(super) fn insert(&mut self, key: SlotKey, slot: Slot, owners: &Owners, now: Timestamp) -> Size {
+        let place = Place(self.number, key);
+        let owner = slot.owned().map(|owned| owned.by);
         // Not by `entry`, which makes the table grow before it is asked to insert anything.
         if let Some(taken) = self.slots.get_mut(&key) {
             self.earliest = earlier(self.earliest, slot.expires_at);
+            let before = taken.owned().map(|owned| owned.by);
             *taken = slot;
+            if before != owner {
+                owner.inspect(|by| owners.add(*by, place));
+                before.inspect(|by| owners.remove(*by, place));
+            }
             return Size::default();
         }
+        owner.inspect(|by| owners.add(*by, place));
         let mut swept = Size::default();
         if self.slots.len() == self.slots.capacity() {
             // The table is about to double: first get rid of the dead. If those were few, double anyway, or
             // the insertions that follow would each sweep again.
-            swept = self.sweep(now).size;
+            swept = self.sweep(owners, now).size;
             let used = self.slots.len();
             if self.slots.capacity() - used < used / 4 {
                 self.slots.reserve(used / 2);
@@ -159,8 +205,10 @@ impl Shard {
         swept
     }
 
-    pub(super) fn remove(&mut self, key: &SlotKey) -> Size {
-        self.slots.remove(key).as_ref().map(Slot::size).unwrap_or_default()
+    pub(super) fn remove(&mut self, key: &SlotKey, owners: &Owners) -> Size {
+        let Some(slot) = self.slots.remove(key) else { return Size::default() };
+        slot.owned().inspect(|owned| owners.remove(owned.by, Place(self.number, *key)));
+        slot.size()
     }
 
     /// Extends a live session's life. `false`: there is none.
@@ -174,7 +222,7 @@ impl Shard {
     }
 
     /// Frees expired sessions, [`SWEEP_LIMIT`] at most.
-    pub(super) fn sweep(&mut self, now: Timestamp) -> Swept {
+    pub(super) fn sweep(&mut self, owners: &Owners, now: Timestamp) -> Swept {
         let mut size = Size::default();
         if self.earliest.is_none_or(|first| first > now) {
             return Swept { size, all: true };
@@ -187,7 +235,8 @@ impl Shard {
             }
             !live
         });
-        for (_, slot) in expired.take(SWEEP_LIMIT) {
+        for (key, slot) in expired.take(SWEEP_LIMIT) {
+            slot.owned().inspect(|owned| owners.remove(owned.by, Place(self.number, key)));
             size = size + slot.size();
         }
         let all = size.entries < SWEEP_LIMIT;

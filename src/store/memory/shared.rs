@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use super::shard::{Shard, Size, Swept};
+use super::{
+    owners::Owners,
+    shard::{Shard, Size, Swept},
+};
 use crate::clock::Timestamp;
 
 /// A power of two: the shard is picked by bits of the digest.
@@ -17,6 +20,7 @@ pub(super) const SHARDS: usize = 64;
 const SWEEP_EVERY: u64 = 1000;
 pub(super) struct Shared {
     shards: Box<[RwLock<Shard>]>,
+    pub(super) owners: Owners,
     entries: AtomicUsize,
     bytes: AtomicUsize,
     /// The shard that the sweep comes to next, and when, in milliseconds since 1970.
@@ -27,7 +31,8 @@ pub(super) struct Shared {
 impl Default for Shared {
     fn default() -> Self {
         Self {
-            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            shards: (0..SHARDS).zip(0..).map(|(_, number)| RwLock::new(Shard::new(number))).collect(),
+            owners: Owners::default(),
             entries: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             sweep_next: AtomicUsize::new(0),
@@ -86,7 +91,7 @@ impl Shared {
     }
 
     pub(super) fn sweep(&self, shard: usize, now: Timestamp) -> Swept {
-        let swept = self.write(shard).sweep(now);
+        let swept = self.write(shard).sweep(&self.owners, now);
         self.subtract(swept.size);
         swept
     }

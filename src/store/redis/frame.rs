@@ -43,8 +43,7 @@ pub(super) fn encode(record: &Record) -> Vec<u8> {
     let mut value = Vec::with_capacity(FIXED + 8 + principal.map_or(0, str::len) + record.data.len());
     value.extend_from_slice(&head(record.tag));
     value.extend_from_slice(&moment(record.expires_at));
-    push_length(&mut value, principal.map_or(0, |name| name.len() + 1));
-    value.extend_from_slice(principal.unwrap_or_default().as_bytes());
+    push_principal(&mut value, principal);
     push_length(&mut value, record.data.len());
     value.extend_from_slice(&record.data);
     value
@@ -80,6 +79,18 @@ pub(super) fn decode(value: Vec<u8>) -> Result<Record, StoreError> {
 
 fn cut() -> StoreError {
     StoreError::corrupt("the value in Redis is cut short or damaged")
+}
+
+/// What stands in the value of a record of this principal's, from byte [`FIXED`] on.
+pub(super) fn principal(name: &str) -> Vec<u8> {
+    let mut field = Vec::with_capacity(4 + name.len());
+    push_principal(&mut field, Some(name));
+    field
+}
+
+fn push_principal(value: &mut Vec<u8>, name: Option<&str>) {
+    push_length(value, name.map_or(0, |name| name.len() + 1));
+    value.extend_from_slice(name.unwrap_or_default().as_bytes());
 }
 
 fn push_length(value: &mut Vec<u8>, mut length: usize) {

@@ -12,6 +12,7 @@ mod frame;
 mod greeting;
 mod link;
 mod lua;
+mod owners;
 mod scripts;
 mod server;
 mod slots;
@@ -26,10 +27,11 @@ use tokio::{sync::watch, time::Instant};
 pub use self::builder::RedisStoreBuilder;
 use self::{
     cluster::Cluster,
+    owners::Entry,
     scripts::{Effect, Reply, Request},
     server::Server,
 };
-use super::{Connection, Record, Store, StoreError, StoreErrorKind, When, Written};
+use super::{Connection, Layout, Record, Store, StoreError, StoreErrorKind, When, Written};
 use crate::{clock::Timestamp, id::StoreKey};
 
 /// The longest string that Redis keeps, less what surrounds the data.
@@ -58,9 +60,9 @@ const LONGEST: usize = 512 * 1024 * 1024 - 64 * 1024;
 ///
 /// Under [`StoreKey`], one string each, which Redis itself removes when it expires. Values are framed (version,
 /// tag, expiry, principal, data), or, for keys that are shared with koa or express
-/// ([`Layout::Plain`](crate::store::Layout::Plain)), data only. Every call is one round trip (`rotate` in a
-/// cluster, and finding out what is in the way of a new session: two). Conditional writes are scripts that read the tag, not the record; a script that a server has
-/// forgotten is sent again.
+/// ([`Layout::Plain`](crate::store::Layout::Plain)), data only. Every call is one round trip; it takes a second
+/// one to say what is in the way of a new session, and to rotate in a cluster. Conditional writes are scripts
+/// that read the tag, not the record; a script that a server has forgotten is sent again.
 ///
 /// # When the server is away
 ///
@@ -164,10 +166,10 @@ impl RedisStore {
         Instant::now() + self.time_limit
     }
 
-    async fn run(&self, key: &StoreKey, request: &Request, until: Instant) -> Result<Value, StoreError> {
+    async fn run(&self, key: &str, request: &Request, until: Instant) -> Result<Value, StoreError> {
         let answer = match &self.engine {
             Engine::Server(server) => server.run(request, false, until).await,
-            Engine::Cluster(cluster) => cluster.run(key.as_str(), request, until).await,
+            Engine::Cluster(cluster) => cluster.run(key, request, until).await,
         };
         answer.map_err(|fault| fault.into_error(request.effect))
     }
@@ -175,12 +177,26 @@ impl RedisStore {
     async fn write(&self, key: &StoreKey, record: &Record, when: When) -> Result<Reply, StoreError> {
         fits(record)?;
         let until = self.limit();
-        if when == When::Absent
-            && scripts::created(&self.run(key, &scripts::create(key, record), until).await?)?
-        {
-            return Ok(Reply::Now(Written::Done));
+        let entry = Entry::of(key, record);
+        if let (Some(entry), true) = (&entry, self.one_server) {
+            return scripts::written(self.run(key.as_str(), &entry.set(key, record, when), until).await?);
         }
-        scripts::written(self.run(key, &scripts::set(key, record, when), until).await?)
+        if let Some(entry) = &entry {
+            self.note(entry, record.expires_at, until).await?;
+        }
+        let created = when == When::Absent
+            && scripts::created(&self.run(key.as_str(), &scripts::create(key, record), until).await?)?;
+        let reply = if created {
+            Reply::Now(Written::Done)
+        } else {
+            scripts::written(self.run(key.as_str(), &scripts::set(key, record, when), until).await?)?
+        };
+        if let (Some(entry), When::Absent, Reply::Before | Reply::Now(Written::Done)) = (&entry, when, &reply)
+        {
+            // Whoever looked in between has found an entry without a session, and may take it out.
+            self.confirm(entry, record.expires_at, until).await?;
+        }
+        Ok(reply)
     }
 }
 
@@ -188,7 +204,7 @@ impl RedisStore {
 #[diagnostic::do_not_recommend]
 impl Store for RedisStore {
     async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        scripts::found(self.run(key, &scripts::get(key), self.limit()).await?)
+        scripts::found(self.run(key.as_str(), &scripts::get(key), self.limit()).await?)
     }
 
     async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
@@ -196,11 +212,23 @@ impl Store for RedisStore {
     }
 
     async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
-        scripts::touched(self.run(key, &scripts::touch(key, expires_at), self.limit()).await?)
+        let until = self.limit();
+        if self.one_server && key.layout() == Layout::Native {
+            let touch = owners::touch(key, expires_at);
+            return scripts::touched(self.run(key.as_str(), &touch, until).await?);
+        }
+        let mut noted = None;
+        loop {
+            let touch = scripts::touch(key, expires_at, noted.as_deref());
+            let answer = self.run(key.as_str(), &touch, until).await?;
+            let Some(principal) = owners::named(&answer)? else { return scripts::touched(answer) };
+            self.note(&Entry::new(key, &principal), expires_at, until).await?;
+            noted = Some(principal);
+        }
     }
 
     async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
-        match self.run(key, &scripts::destroy(key), self.limit()).await? {
+        match self.run(key.as_str(), &scripts::destroy(key), self.limit()).await? {
             Value::Int(_) => Ok(()),
             _ => Err(fault::Fault::Strange.into_error(Effect::Write)),
         }
@@ -217,8 +245,11 @@ impl Store for RedisStore {
     ) -> Result<Written, StoreError> {
         if self.one_server {
             fits(record)?;
-            let request = scripts::relocate(old, when, new, record);
-            return Ok(scripts::written(self.run(new, &request, self.limit()).await?)?.into());
+            let request = match Entry::of(new, record) {
+                Some(entry) => entry.relocate(old, when, new, record),
+                None => scripts::relocate(old, when, new, record),
+            };
+            return Ok(scripts::written(self.run(new.as_str(), &request, self.limit()).await?)?.into());
         }
         let again = match self.write(new, record, When::Absent).await? {
             Reply::Before => true,
@@ -227,7 +258,9 @@ impl Store for RedisStore {
             Reply::Now(_) => return Ok(Written::Conflict(None)),
         };
         // An error leaves the new record: the old one may have ended, and both must not.
-        match scripts::written(self.run(old, &scripts::remove(old, when), self.limit()).await?)?.into() {
+        match scripts::written(self.run(old.as_str(), &scripts::remove(old, when), self.limit()).await?)?
+            .into()
+        {
             Written::Gone if again => Ok(Written::Done),
             Written::Done => Ok(Written::Done),
             refused => {

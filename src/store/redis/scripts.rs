@@ -19,7 +19,7 @@ pub(super) struct Script {
 }
 
 impl Script {
-    fn new(parts: &[&str]) -> Self {
+    pub(super) fn new(parts: &[&str]) -> Self {
         let text = parts.concat();
         let sha = format!("{:x}", Sha1::digest(&text));
         Self { text, sha }
@@ -38,7 +38,7 @@ fn scripts(layout: Layout) -> &'static Scripts {
         swap: Script::new(&[lua::HEAD, lua::OWN, lua::CHECK, lua::SET]),
         relocate: Script::new(&[lua::NEW, lua::HEAD, lua::CHECK, lua::MOVE]),
         remove: Script::new(&[lua::HEAD, lua::CHECK, lua::REMOVE]),
-        touch: Script::new(&[lua::TOUCH]),
+        touch: Script::new(&[lua::TOUCH, lua::PRINCIPAL, lua::NOTED, lua::EXTEND]),
     });
     static PLAIN: LazyLock<Scripts> = LazyLock::new(|| Scripts {
         swap: Script::new(&[lua::ENDS, lua::CHECK_PLAIN, lua::SET]),
@@ -71,18 +71,18 @@ pub(super) struct Request {
 }
 
 impl Request {
-    fn command(name: &str, key: &StoreKey, effect: Effect) -> Self {
+    pub(super) fn command(name: &str, key: &str, effect: Effect) -> Self {
         let mut command = cmd(name);
-        command.arg(key.as_str());
+        command.arg(key);
         Self { command, effect, script: None }
     }
 
     /// `length`: of the arguments, about.
-    fn script(script: &'static Script, keys: &[&StoreKey], effect: Effect, length: usize) -> Self {
+    pub(super) fn script(script: &'static Script, keys: &[&str], effect: Effect, length: usize) -> Self {
         let mut command = Cmd::with_capacity(8, 256 + length);
         command.arg("EVALSHA").arg(&script.sha).arg(keys.len());
         for key in keys {
-            command.arg(key.as_str());
+            command.arg(*key);
         }
         Self { command, effect, script: Some(script) }
     }
@@ -104,14 +104,14 @@ impl Request {
 pub(super) fn get(key: &StoreKey) -> Request {
     static READ: LazyLock<Script> = LazyLock::new(|| Script::new(&[lua::ENDS, lua::READ_PLAIN]));
     match key.layout() {
-        Layout::Native => Request::command("GET", key, Effect::Read),
-        Layout::Plain => Request::script(&READ, &[key], Effect::Read, 0),
+        Layout::Native => Request::command("GET", key.as_str(), Effect::Read),
+        Layout::Plain => Request::script(&READ, &[key.as_str()], Effect::Read, 0),
     }
 }
 
 /// `set` where nothing is, the common case: no script is needed to write, only to say why not.
 pub(super) fn create(key: &StoreKey, record: &Record) -> Request {
-    let mut request = Request::command("SET", key, Effect::Write);
+    let mut request = Request::command("SET", key.as_str(), Effect::Write);
     match key.layout() {
         Layout::Native => request.command.arg(frame::encode(record)),
         Layout::Plain => request.command.arg(&record.data[..]),
@@ -121,37 +121,43 @@ pub(super) fn create(key: &StoreKey, record: &Record) -> Request {
 }
 
 pub(super) fn set(key: &StoreKey, record: &Record, when: When) -> Request {
-    let mut request = Request::script(&scripts(key.layout()).swap, &[key], Effect::Write, record.data.len());
+    let script = &scripts(key.layout()).swap;
+    let mut request = Request::script(script, &[key.as_str()], Effect::Write, record.data.len());
     write_args(&mut request.command, key.layout(), record, when);
     request
 }
 
 /// Both keys on one server.
 pub(super) fn relocate(old: &StoreKey, when: When, new: &StoreKey, record: &Record) -> Request {
-    let mut request =
-        Request::script(&scripts(new.layout()).relocate, &[old, new], Effect::Write, record.data.len());
+    let script = &scripts(new.layout()).relocate;
+    let keys = [old.as_str(), new.as_str()];
+    let mut request = Request::script(script, &keys, Effect::Write, record.data.len());
     write_args(&mut request.command, new.layout(), record, when);
     request
 }
 
 /// `destroy`, under a condition.
 pub(super) fn remove(key: &StoreKey, when: When) -> Request {
-    let mut request = Request::script(&scripts(key.layout()).remove, &[key], Effect::Write, 0);
+    let mut request = Request::script(&scripts(key.layout()).remove, &[key.as_str()], Effect::Write, 0);
     condition_arg(&mut request.command, key.layout(), when);
     request
 }
 
-pub(super) fn touch(key: &StoreKey, expires_at: Timestamp) -> Request {
-    let mut request = Request::script(&scripts(key.layout()).touch, &[key], Effect::Touch, 0);
+/// `noted`: the principal in whose index the new end stands already.
+pub(super) fn touch(key: &StoreKey, expires_at: Timestamp, noted: Option<&str>) -> Request {
+    let mut request = Request::script(&scripts(key.layout()).touch, &[key.as_str()], Effect::Touch, 0);
     request.command.arg(expires_at.as_millis()).arg(&frame::moment(expires_at));
+    if let Some(noted) = noted {
+        request.command.arg(noted);
+    }
     request
 }
 
 pub(super) fn destroy(key: &StoreKey) -> Request {
-    Request::command("DEL", key, Effect::Write)
+    Request::command("DEL", key.as_str(), Effect::Write)
 }
 
-fn write_args(command: &mut Cmd, layout: Layout, record: &Record, when: When) {
+pub(super) fn write_args(command: &mut Cmd, layout: Layout, record: &Record, when: When) {
     condition_arg(command, layout, when);
     match layout {
         Layout::Native => command.arg(&frame::head(record.tag)).arg(frame::encode(record)),

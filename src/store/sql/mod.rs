@@ -19,7 +19,7 @@ use rand::Rng;
 
 #[cfg(any(feature = "sqlite-store", feature = "mysql-store"))]
 use super::Written;
-use super::{Layout, Record, StoreError, StoreErrorKind, Tag, When};
+use super::{Found, Layout, Owner, Record, StoreError, StoreErrorKind, Tag, When, Which};
 use crate::{clock::Timestamp, id::StoreKey};
 
 /// Unlike `sessions`, a name that no framework has taken already.
@@ -115,7 +115,7 @@ impl Change {
             own: (new.layout() == Layout::Native).then_some(tag),
             expected,
             expires_at: millis(record.expires_at),
-            principal: record.principal.as_ref().map(|p| p.as_bytes().to_vec()),
+            principal: record.principal.as_ref().map(|p| owner(Owner { prefix: new.prefix(), principal: p })),
             data: record.data.clone(),
         }
     }
@@ -133,6 +133,12 @@ impl Change {
             current => Written::Conflict(current),
         }
     }
+}
+
+/// An owner as the column: the principal, and after a zero the prefix of the keys, which a digest does not show. The
+/// principal first, since some engines index no more than the beginning.
+pub(super) fn owner(Owner { prefix, principal }: Owner<'_>) -> Vec<u8> {
+    [principal.as_bytes(), prefix.as_bytes()].join(&0)
 }
 
 fn column(tag: Tag) -> i64 {
@@ -166,7 +172,12 @@ pub(super) fn record((tag, expires_at, principal, data): Row) -> Result<Record, 
     let expires_at =
         u64::try_from(expires_at).map_err(|_| StoreError::corrupt("a session expires before 1970"))?;
     let principal = principal
-        .map(String::from_utf8)
+        .map(|mut owner| {
+            // A prefix has no zero.
+            let end = owner.iter().rposition(|byte| *byte == 0).unwrap_or(owner.len());
+            owner.truncate(end);
+            String::from_utf8(owner)
+        })
         .transpose()
         .map_err(|_| StoreError::corrupt("the principal of a session is not UTF-8"))?;
     Ok(Record {
@@ -175,6 +186,33 @@ pub(super) fn record((tag, expires_at, principal, data): Row) -> Result<Record, 
         principal: principal.map(String::into_boxed_str),
         data: data.into(),
     })
+}
+
+/// Which of an owner's sessions are to end, as two conditions on the id: the one, and not the other.
+pub(super) fn ends(which: Which) -> (Option<[u8; 32]>, Option<[u8; 32]>) {
+    match which {
+        Which::All => (None, None),
+        Which::AllBut(kept) => (None, Some(kept)),
+        Which::Only(one) => (Some(one), None),
+    }
+}
+
+/// The columns of a row that was found by its owner: those of a [`Row`], and the id.
+pub(super) type OwnedRow = (i64, i64, Option<Vec<u8>>, Vec<u8>, Vec<u8>);
+
+pub(super) fn found((tag, expires_at, principal, data, id): OwnedRow) -> Result<Found, StoreError> {
+    let digest =
+        id.try_into().map_err(|_| StoreError::corrupt("the id of a session is not 32 bytes long"))?;
+    Ok(Found { digest, record: record((tag, expires_at, principal, data))? })
+}
+
+/// What can be read of an owner's rows; the others are named in the log.
+pub(super) fn readable(rows: Vec<OwnedRow>) -> Vec<Found> {
+    let read = rows.into_iter().map(found);
+    read.filter_map(|found| {
+        found.inspect_err(|error| tracing::error!(%error, "a session is left out of its owner's list")).ok()
+    })
+    .collect()
 }
 
 #[cfg(test)]

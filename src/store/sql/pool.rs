@@ -15,14 +15,16 @@ use rand::Rng;
 use sqlx::{Database, Error, error::DatabaseError};
 
 use super::{
-    Change,
+    Change, OwnedRow,
     hands::{Hands, Lent},
-    millis,
+    millis, owner, readable,
 };
 use crate::{
     clock::Timestamp,
     id::StoreKey,
-    store::{Applied, Record, StoreError, StoreErrorKind, When, Written, error::BoxError},
+    store::{
+        Applied, Found, Owner, Record, StoreError, StoreErrorKind, When, Which, Written, error::BoxError,
+    },
 };
 
 /// How often a statement is run again that could not have a lock: each time it may have waited for long.
@@ -45,6 +47,10 @@ pub(in crate::store) trait Engine: Sync {
     fn delete(&self, id: &[u8; 32]) -> impl Future<Output = Result<(), Failure>> + Send;
     /// Deletes the row under the id if it has expired.
     fn clear(&self, id: &[u8; 32]) -> impl Future<Output = Result<bool, Failure>> + Send;
+    /// The live rows of an owner.
+    fn of(&self, owner: &[u8]) -> impl Future<Output = Result<Vec<OwnedRow>, Failure>> + Send;
+    /// Deletes those of them that are meant, those included that are being moved.
+    fn delete_of(&self, owner: &[u8], which: Which) -> impl Future<Output = Result<u64, Failure>> + Send;
 }
 
 /// How a statement failed.
@@ -142,6 +148,35 @@ pub(in crate::store) async fn destroy(engine: &impl Engine, key: &StoreKey) -> R
     }
 }
 
+pub(in crate::store) async fn sessions_of(
+    engine: &impl Engine,
+    whose: Owner<'_>,
+) -> Result<Vec<Found>, StoreError> {
+    let owner = owner(whose);
+    let mut tries = Tries::new(Applied::No);
+    loop {
+        match engine.of(&owner).await {
+            Ok(rows) => return Ok(readable(rows)),
+            Err(failure) => tries.again(engine, failure).await?,
+        }
+    }
+}
+
+pub(in crate::store) async fn destroy_of(
+    engine: &impl Engine,
+    whose: Owner<'_>,
+    which: Which,
+) -> Result<u64, StoreError> {
+    let owner = owner(whose);
+    let mut tries = Tries::new(Applied::Unknown);
+    loop {
+        match engine.delete_of(&owner, which).await {
+            Ok(ended) => return Ok(ended),
+            Err(failure) => tries.again(engine, failure).await?,
+        }
+    }
+}
+
 async fn write(
     engine: &impl Engine,
     (old, new): (&StoreKey, &StoreKey),
@@ -234,11 +269,11 @@ impl Tries {
         Ok(())
     }
 
-    /// The answer to a conditional write. A conflict after a lost attempt may be with a record that was
-    /// made from ours, and to merge into it once more would apply the change twice.
+    /// The answer to a conditional write. A refusal after a lost attempt may be of a record that was made from
+    /// ours, here or under a new id: it does not say that nothing was written.
     fn settle(self, written: Written) -> Result<Written, StoreError> {
         match (written, self.doubt) {
-            (Written::Conflict(_), Some(doubt)) => Err(doubt),
+            (Written::Gone | Written::Conflict(_), Some(doubt)) => Err(doubt),
             (written, _) => Ok(written),
         }
     }

@@ -23,8 +23,8 @@ use self::{
     worker::{Jobs, Worker, call},
 };
 use super::{
-    Record, Store, StoreError, When, Written,
-    sql::{Change, Table, millis},
+    ByPrincipal, Found, Owner, Record, Store, StoreError, When, Which, Written,
+    sql::{Change, Table, millis, owner},
 };
 use crate::{
     clock::{Clock, SharedClock, Timestamp},
@@ -257,9 +257,12 @@ impl SqliteStore {
         Ok(u64::try_from(swept).unwrap_or(u64::MAX))
     }
 
-    async fn read(&self, id: [u8; 32]) -> Result<Option<Record>, StoreError> {
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Statements, &Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let sql = Arc::clone(&self.shared.sql);
-        call(&self.shared.reads, move |connection| sql.read(connection, &id)).await
+        call(&self.shared.reads, move |connection| work(&sql, connection)).await
     }
 
     async fn write<T: Send + 'static>(
@@ -275,7 +278,8 @@ impl SqliteStore {
 #[diagnostic::do_not_recommend]
 impl Store for SqliteStore {
     async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        self.read(key.digest()).await
+        let id = key.digest();
+        self.read(move |sql, connection| sql.read(connection, &id)).await
     }
 
     async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
@@ -314,6 +318,20 @@ impl Store for SqliteStore {
 
     fn name(&self) -> &'static str {
         "sqlite"
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl ByPrincipal for SqliteStore {
+    async fn sessions_of(&self, whose: Owner<'_>) -> Result<Vec<Found>, StoreError> {
+        let owner = owner(whose);
+        self.read(move |sql, connection| sql.of(connection, &owner)).await
+    }
+
+    async fn destroy_of(&self, whose: Owner<'_>, which: Which) -> Result<u64, StoreError> {
+        let owner = owner(whose);
+        let ended = self.write(move |sql, connection| sql.destroy_of(connection, &owner, which)).await?;
+        Ok(u64::try_from(ended).unwrap_or(u64::MAX))
     }
 }
 

@@ -5,8 +5,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, params};
 use crate::{
     clock::SharedClock,
     store::{
-        Applied, Record, StoreError, StoreErrorKind, Written,
-        sql::{Change, Row, Table, millis, record},
+        Applied, Found, Record, StoreError, StoreErrorKind, Which, Written,
+        sql::{Change, Row, Table, ends, millis, readable, record},
     },
 };
 
@@ -23,6 +23,12 @@ const TOUCH: &str = "UPDATE {table} SET expires_at = max(expires_at, ?2) WHERE i
 const DESTROY: &str = "DELETE FROM {table} WHERE id = ?1";
 
 const CLEAR: &str = "DELETE FROM {table} WHERE id = ?1 AND expires_at <= ?2";
+
+const OF: &str =
+    "SELECT tag, expires_at, principal, data, id FROM {table} WHERE principal = ?1 AND expires_at > ?2";
+
+const DESTROY_OF: &str = "DELETE FROM {table} WHERE principal = ?1 AND expires_at > ?2
+AND (?3 IS NULL OR id = ?3) AND (?4 IS NULL OR id <> ?4)";
 
 const SWEEP: &str = "DELETE FROM {table} WHERE id IN (
     SELECT id FROM {table} WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2
@@ -47,6 +53,8 @@ pub(super) struct Statements {
     touch: String,
     destroy: String,
     clear: String,
+    of: String,
+    destroy_of: String,
     sweep: String,
     clock: SharedClock,
 }
@@ -61,6 +69,8 @@ impl Statements {
             touch: fill(TOUCH),
             destroy: fill(DESTROY),
             clear: fill(CLEAR),
+            of: fill(OF),
+            destroy_of: fill(DESTROY_OF),
             sweep: fill(SWEEP),
             clock,
         }
@@ -159,6 +169,25 @@ impl Statements {
 
     pub(super) fn destroy(&self, connection: &Connection, id: &[u8; 32]) -> Result<(), StoreError> {
         run(connection, &self.destroy, params![id]).map(drop)
+    }
+
+    pub(super) fn of(&self, connection: &Connection, owner: &[u8]) -> Result<Vec<Found>, StoreError> {
+        let mut statement = connection.prepare_cached(&self.of).map_err(store_error)?;
+        let rows = statement.query_map(params![owner, self.now()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        });
+        let rows = rows.and_then(Iterator::collect).map_err(store_error)?;
+        Ok(readable(rows))
+    }
+
+    pub(super) fn destroy_of(
+        &self,
+        connection: &Connection,
+        owner: &[u8],
+        which: Which,
+    ) -> Result<usize, StoreError> {
+        let (only, kept) = ends(which);
+        run(connection, &self.destroy_of, params![owner, self.now(), only, kept])
     }
 
     pub(super) fn sweep(&self, connection: &Connection, batch: u32) -> Result<usize, StoreError> {
