@@ -169,7 +169,7 @@ async fn a_session_that_belongs_to_somebody_is_one_round_trip_too() {
     let server = Redis::start();
     let store = open(&server).await;
     let owned = |data| Record { principal: Some("ada".into()), ..record(data) };
-    let (key, new, one, two, three) = (key(), self::key(), owned("1"), owned("2"), owned("3"));
+    let (key, new, one, two, three) = (key(), key(), owned("1"), owned("2"), owned("3"));
     let later = one.expires_at.saturating_add(HOUR);
     for round in ["taught", "known"] {
         calls(&server);
