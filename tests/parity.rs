@@ -14,7 +14,6 @@ use std::{
     process::{Command, Output},
 };
 
-use example::example;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -25,7 +24,7 @@ struct Accepted {
 #[test]
 fn behaves_as_recorded_except_where_it_is_argued() {
     let node = Node::find();
-    let server = example("parity");
+    let server = example::program("parity");
     let played = Path::new(env!("CARGO_TARGET_TMPDIR")).join("parity");
     let _ = fs::remove_dir_all(&played);
     let directory = server.parent().expect("a directory");

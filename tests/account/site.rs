@@ -30,7 +30,9 @@ impl Site {
         let start = move || {
             let mut server = Server::prepare();
             let port = server.port;
-            server.start(Command::new(example("account")).args(["--port", &port.to_string()]).args(flags));
+            server.start(
+                Command::new(example::program("account")).args(["--port", &port.to_string()]).args(flags),
+            );
             server.wait_until("the example", || Server::listens(port));
             Self { server, browser: Browser::start() }
         };

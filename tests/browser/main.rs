@@ -27,7 +27,7 @@ impl Site {
         let mut run = Command::new(script);
         run.arg(port.to_string())
             .env("NODE_PATH", node::packages())
-            .env("AXUM_APP", example("node-migration"));
+            .env("AXUM_APP", example::program("node-migration"));
         server.start(&mut run);
         server.wait_until("the example", || (0..4).all(|n| Server::listens(port + n)));
         Self { server, port }

@@ -5,7 +5,7 @@ use std::{process::Command, time::Duration};
 use fantoccini::{Client, Locator};
 use serde_json::{Value, json};
 
-use crate::servers::{Server, browser::Browser, example as program, free_port};
+use crate::servers::{Server, browser::Browser, example::program, free_port};
 
 /// The example, and a browser.
 struct Stage {

@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 
 /// The example's program as its sources are now. With all features, as CI has just built it.
-pub fn example(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let mut build = Command::new(env!("CARGO"));
     build.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit());
     build.args(["build", "--all-features", "--quiet", "--message-format", "json", "--example", name]);

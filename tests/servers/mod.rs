@@ -4,7 +4,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test crate uses the servers it needs")]
 
 pub mod browser;
-mod example;
+pub mod example;
 pub mod proxy;
 #[cfg(feature = "redis-store")]
 pub mod redis;
@@ -13,5 +13,4 @@ pub mod node;
 pub mod postgres;
 mod process;
 
-pub use example::example;
 pub use process::{Server, free_port, is_root};
