@@ -100,7 +100,8 @@ pub(crate) async fn end(
     which: Which,
 ) -> Result<u64, StoreError> {
     let owner = Owner { prefix: &config.prefix, principal };
-    config.engine.destroy_of(&config.limits, store, owner, which).await
+    let ended = config.engine.destroy_of(&config.limits, store, owner, which).await;
+    ended.inspect(|number| config.observer.destroyed_of(*number))
 }
 
 /// The moment of a login: after that of every login before it, whatever the clocks of their nodes say.

@@ -26,6 +26,8 @@ pub(crate) trait DynStore: Send + Sync + 'static {
     ) -> Call<'a, Written>;
     fn connection(&self) -> Option<watch::Receiver<Connection>>;
     fn guarantee(&self) -> Guarantee;
+    #[cfg(feature = "inspector")]
+    fn held(&self) -> Option<usize>;
     fn name(&self) -> &'static str;
 }
 
@@ -62,6 +64,11 @@ impl<S: Store> DynStore for S {
 
     fn guarantee(&self) -> Guarantee {
         Store::guarantee(self)
+    }
+
+    #[cfg(feature = "inspector")]
+    fn held(&self) -> Option<usize> {
+        Store::held(self)
     }
 
     fn name(&self) -> &'static str {
@@ -119,6 +126,10 @@ impl<S: Store> Store for Arc<S> {
 
     fn guarantee(&self) -> Guarantee {
         Store::guarantee(&**self)
+    }
+
+    fn held(&self) -> Option<usize> {
+        Store::held(&**self)
     }
 
     fn name(&self) -> &'static str {

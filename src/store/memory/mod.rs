@@ -320,6 +320,10 @@ impl Store for MemoryStore {
         self.make(record, now, || self.try_rotate((old, when), new, record, now)).await
     }
 
+    fn held(&self) -> Option<usize> {
+        Some(self.len())
+    }
+
     fn name(&self) -> &'static str {
         "memory"
     }
