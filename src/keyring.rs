@@ -274,6 +274,12 @@ mod tests {
     }
 
     #[test]
+    fn a_ring_without_keys_says_so() {
+        assert!(KeyRing::secrets::<&str>(Scheme::Keygrip, &[]).is_empty());
+        assert!(!KeyRing::secrets(Scheme::Keygrip, &["key"]).is_empty());
+    }
+
+    #[test]
     fn keys_are_not_printed() {
         assert_eq!(
             format!("{:?}", KeyRing::secrets(Scheme::Keygrip, &["hunter2"])),

@@ -13,7 +13,7 @@ use axum::{
 use axum_extra::extract::cookie::{Cookie, CookieJar, SignedCookieJar};
 use axum_generic_session::{
     CookieOptions, Error, Key, MaxAge, MemoryStore, Priority, SameSite, Session, SessionLayer,
-    testing::Client,
+    testing::{Client, ManualClock},
 };
 use figures::{Figure, size};
 use proptest::{prelude::*, test_runner::TestRunner};
@@ -271,7 +271,10 @@ fn any_name() -> impl Strategy<Value = String> {
 /// The cookies of a session and of its end under these settings; `None` if the layer refuses them, or if no request
 /// can name the path: some characters must be escaped there, and then do not match.
 async fn sent_and_understood(options: &CookieOptions, name: &str, signed: bool) -> Option<()> {
-    let layer = SessionLayer::new(MemoryStore::new()).name(name.to_owned()).cookie(options.clone());
+    // A clock that stands: a millisecond between the save and the answer would be one less of the cookie.
+    let clock = ManualClock::new();
+    let store = MemoryStore::new().clock(clock.clone());
+    let layer = SessionLayer::new(store).clock(clock.clone()).name(name.to_owned()).cookie(options.clone());
     let layer = if signed { layer.keys([&Key::from(&[7; 64])]) } else { layer };
     if let Err(why) = layer.check() {
         assert!(why.to_string().len() > 40, "a refusal is a sentence: {why}");
@@ -285,7 +288,7 @@ async fn sent_and_understood(options: &CookieOptions, name: &str, signed: bool) 
     let page = |s: Session| async move { s.insert("a", 1).await };
     let logout = |s: Session| async move { s.destroy() };
     let app = axum::Router::new().fallback(get(page).delete(logout)).layer(layer);
-    let mut visitor = Client::new(app);
+    let mut visitor = Client::new(app).clock(clock);
     let set = visitor.get(&path).await.expect_status(200).set_cookies();
     assert_understood(&set[0], name, options, false);
     let request = axum::http::Request::delete(&path).body(axum::body::Body::empty());

@@ -17,7 +17,6 @@ use axum_generic_session::{
 use sqlx::{mysql::MySqlPoolOptions, postgres::PgPoolOptions};
 
 use crate::{
-    figures,
     servers::{mariadb::MariaDb, postgres::Postgres, redis::Redis},
     site::Node,
 };
@@ -80,16 +79,6 @@ impl Engine {
     /// The control: the same engine under a store that ignores conditions, as most session stores are.
     pub fn careless(self) -> Self {
         Self { care: Care::None, ..self }
-    }
-
-    /// How much is counted: [`figures::size`], of which the large one is ten times smaller on the servers that bring each
-    /// change to a disk over a connection. There it takes minutes, too.
-    pub fn size(&self, small: usize, large: usize) -> usize {
-        let share = match self.place {
-            Place::Postgres(..) | Place::MariaDb(..) => 10,
-            Place::Memory(_) | Place::Sqlite(_) | Place::Redis(_) | Place::Cached(_) => 1,
-        };
-        figures::size(small, large / share)
     }
 
     /// So many nodes of one site.

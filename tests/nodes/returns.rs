@@ -6,7 +6,7 @@ use axum_generic_session::SessionId;
 
 use crate::{
     engines::Engine,
-    figures::Figure,
+    figures::{Figure, size},
     rounds,
     site::{Gate, Node, id_of, through},
 };
@@ -19,7 +19,7 @@ const LATE: [&str; 4] = ["/set/late/1", "/add", "/renew", "/"];
 pub async fn after_logout(engine: &Engine) {
     let figure = Figure::of("B3", engine.name);
     let nodes: Arc<[Node]> = engine.nodes(2).await.into();
-    let count = engine.size(160, 10_000);
+    let count = size(160, 10_000);
     let [returned, told, served] = rounds(count, |round| logout_against(Arc::clone(&nodes), round)).await;
     figure
         .count("races", count)
@@ -90,7 +90,7 @@ pub async fn after_other_ends(engine: &Engine) {
     let nodes: Arc<[Node]> = engine.nodes(2).await.into();
     for end in [End::Renewed, End::Regenerated, End::Expired, End::Swept, End::ByTheOperator] {
         let figure = Figure::of(&format!("B4 {end:?}"), engine.name);
-        let count = engine.size(48, 10_000);
+        let count = size(48, 10_000);
         let [returned] = if matches!(end, End::Swept) {
             // A sweep of the whole table for each would measure the sweep: many sessions end in one.
             swept(engine, &nodes, count).await
@@ -173,7 +173,7 @@ async fn swept(engine: &Engine, nodes: &[Node], count: usize) -> [usize; 1] {
 pub async fn cookies_after_logout(engine: &Engine) {
     let figure = Figure::of("B14", engine.name);
     let nodes: Arc<[Node]> = engine.nodes(2).await.into();
-    let count = engine.size(160, 10_000);
+    let count = size(160, 10_000);
     let [accepted] = rounds(count, |_| {
         let nodes = Arc::clone(&nodes);
         async move {

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     engines::Engine,
-    figures::Figure,
+    figures::{Figure, size},
     site::{Gate, Node, through},
 };
 
@@ -20,7 +20,7 @@ const ALL: usize = NODES * WRITERS;
 pub async fn of_different_keys(engine: &Engine) {
     let figure = Figure::of("B1", engine.name);
     let nodes = engine.nodes(NODES).await;
-    let rounds = engine.size(4, 100_000 / ALL + 1);
+    let rounds = size(4, 100_000_usize.div_ceil(ALL));
     let (mut saved, mut lost) = (0, 0);
     for _ in 0..rounds {
         let [answered, missing] = different_keys(&nodes, WRITERS).await;
@@ -54,7 +54,7 @@ pub async fn different_keys(nodes: &[Node], writers: usize) -> [usize; 2] {
 pub async fn of_one_counter(engine: &Engine) {
     let figure = Figure::of("B2", engine.name);
     let nodes = engine.nodes(NODES).await;
-    let rounds = engine.size(4, 100_000 / ALL + 1);
+    let rounds = size(4, 100_000_usize.div_ceil(ALL));
     let (mut saved, mut lost) = (0, 0);
     for _ in 0..rounds {
         let id = nodes[0].login().await;
@@ -81,7 +81,7 @@ pub async fn of_one_counter(engine: &Engine) {
 pub async fn of_a_hot_session(engine: &Engine) {
     let figure = Figure::of("B23", engine.name);
     let nodes = engine.nodes(NODES).await;
-    let writes = engine.size(5, 100);
+    let writes = size(5, 100);
     let id = nodes[0].login().await;
     let mut running = JoinSet::new();
     for (number, node) in nodes.iter().cycle().take(ALL).enumerate() {
