@@ -241,4 +241,66 @@ mod tests {
         assert!(untold(at(100)));
         assert!(!untold(Timestamp::MAX));
     }
+
+    #[test]
+    fn seconds_are_rounded_up_where_they_must_be_whole_and_only_there() {
+        let layer = CookieOptions::new();
+        let store = |whole_seconds, ttl, visitor: Option<&CookieOptions>| {
+            let ttl = Some(Duration::from_millis(ttl));
+            life(&Lifetime { ttl, whole_seconds, ..Lifetime::default() }, &layer, visitor, NOW).store
+        };
+        assert_eq!(store(false, 1500, None), NOW.saturating_add(Duration::from_millis(1500)));
+        assert_eq!(store(true, 1500, None), at(2));
+        assert_eq!(store(true, 2000, None), at(2));
+        let past = Timestamp::from_millis(NOW.as_millis() - 5);
+        let over = layer.clone().max_age(MaxAge::Until(past));
+        assert_eq!(store(true, 1500, Some(&over)), past, "what is over stays over");
+    }
+
+    #[test]
+    fn the_absolute_limit_is_reached_at_its_moment() {
+        let limited = Lifetime { max_lifetime: Some(seconds(60)), ..Lifetime::default() };
+        assert!(!limited.is_over(NOW, at(59)));
+        assert!(limited.is_over(NOW, at(60)));
+        assert!(!Lifetime::default().is_over(NOW, Timestamp::MAX));
+    }
+
+    #[test]
+    fn the_last_use_is_a_life_before_the_end_but_not_before_the_beginning_nor_ahead() {
+        let lifetime = Lifetime { ttl: Some(seconds(100)), ..Lifetime::default() };
+        let used = |created, end| {
+            lifetime.last_extended(at(50), created, end, &Object::default(), &CookieOptions::new(), None)
+        };
+        assert_eq!(used(NOW, at(130)), at(30));
+        assert_eq!(used(at(40), at(130)), at(40));
+        assert_eq!(used(NOW, at(500)), at(50));
+    }
+
+    #[test]
+    fn whatever_moves_the_end_is_not_steady() {
+        let default = Lifetime::default();
+        assert!(default.is_steady());
+        assert!(!Lifetime { rolling: Rolling::EveryRequest, ..default.clone() }.is_steady());
+        assert!(!Lifetime { ttl_of: Some(Arc::new(|_| None)), ..default.clone() }.is_steady());
+        assert!(!Lifetime { max_lifetime: Some(seconds(1)), ..default }.is_steady());
+    }
+
+    #[test]
+    fn what_no_session_could_live_by_is_refused() {
+        let default = Lifetime::default();
+        assert_eq!(default.check(), Ok(()));
+        for fraction in [0.0, 1.0] {
+            let rolling = Rolling::After(fraction);
+            assert_eq!(Lifetime { rolling, ..default.clone() }.check(), Ok(()), "{fraction}");
+        }
+        for wrong in [
+            Lifetime { rolling: Rolling::After(-0.1), ..default.clone() },
+            Lifetime { rolling: Rolling::After(1.1), ..default.clone() },
+            Lifetime { ttl: Some(Duration::ZERO), ..default.clone() },
+            Lifetime { max_lifetime: Some(Duration::ZERO), ..default },
+        ] {
+            assert!(wrong.check().is_err(), "{wrong:?}");
+        }
+        assert!(format!("{:?}", Lifetime::default()).contains("max_lifetime: None"));
+    }
 }
