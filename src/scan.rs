@@ -1,4 +1,5 @@
-//! Where JSON values begin and end: one pass over the bytes, which checks the grammar (RFC 8259) and keeps nothing.
+//! Where JSON values begin and end: one pass over the bytes, which keeps nothing. What is not nested is held to the grammar
+//! (RFC 8259); of objects and arrays within, it is only found out where they end.
 
 /// A place in UTF-8 text that ought to be JSON.
 pub(crate) struct Scanner<'a> {
@@ -61,15 +62,22 @@ impl<'a> Scanner<'a> {
         self.expect(b'"')?;
         let (from, mut plain) = (self.at, true);
         loop {
-            self.at += ordinary(&self.text[self.at..]);
+            while let Some(chunk) = self.text.get(self.at..).and_then(<[u8]>::first_chunk) {
+                let special = special(u64::from_le_bytes(*chunk));
+                self.at += special.trailing_zeros() as usize / 8;
+                if special != 0 {
+                    break;
+                }
+            }
             match self.next()? {
                 b'"' => return Some(Quoted { from, to: self.at - 1, plain }),
                 b'\\' => {
                     plain = false;
                     self.escape()?;
                 }
-                // A control character.
-                _ => return None,
+                0..=0x1f => return None,
+                // One of the last bytes of the text.
+                _ => {}
             }
         }
     }
@@ -114,15 +122,6 @@ impl<'a> Scanner<'a> {
         self.text[self.at..].starts_with(word).then(|| self.at += word.len())
     }
 
-    /// Passes a key and its colon.
-    fn key(&mut self) -> Option<()> {
-        self.string()?;
-        self.space();
-        self.expect(b':')?;
-        self.space();
-        Some(())
-    }
-
     /// Passes a value of any kind, however deep.
     #[inline]
     pub(crate) fn value(&mut self) -> Option<()> {
@@ -144,46 +143,30 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Passes an object or an array: strings, and brackets in pairs. The rest of the grammar is seen to by whoever
+    /// reads the value.
     fn nested(&mut self) -> Option<()> {
         let mut open = Nesting::default();
         loop {
-            match self.peek()? {
-                b'{' => {
-                    self.at += 1;
-                    self.space();
-                    if !self.passes(b'}') {
-                        self.key()?;
-                        open.push(true);
-                        continue;
-                    }
+            let object = match self.next()? {
+                b'"' => {
+                    self.at -= 1;
+                    self.string()?;
+                    continue;
                 }
-                b'[' => {
-                    self.at += 1;
-                    self.space();
-                    if !self.passes(b']') {
-                        open.push(false);
-                        continue;
-                    }
+                b'{' | b'[' => {
+                    open.push(self.text[self.at - 1] == b'{');
+                    continue;
                 }
-                first => self.scalar(first)?,
+                b'}' => true,
+                b']' => false,
+                _ => continue,
+            };
+            if open.pop() != object {
+                return None;
             }
-            // A value has ended: what comes next depends on what it stands in.
-            loop {
-                let Some(in_object) = open.innermost() else { return Some(()) };
-                self.space();
-                match (self.next()?, in_object) {
-                    (b',', true) => {
-                        self.space();
-                        self.key()?;
-                        break;
-                    }
-                    (b',', false) => {
-                        self.space();
-                        break;
-                    }
-                    (b'}', true) | (b']', false) => open.pop(),
-                    _ => return None,
-                }
+            if open.depth == 0 {
+                return Some(());
             }
         }
     }
@@ -206,39 +189,28 @@ impl Nesting {
         self.depth += 1;
     }
 
-    fn pop(&mut self) {
+    /// What is closed by this. There is something open.
+    fn pop(&mut self) -> bool {
+        let object = self.innermost & 1 == 1;
         self.innermost >>= 1;
         self.depth -= 1;
         if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.innermost = self.outer.pop().unwrap_or_default();
         }
-    }
-
-    fn innermost(&self) -> Option<bool> {
-        (self.depth > 0).then_some(self.innermost & 1 == 1)
+        object
     }
 }
 
-/// How many bytes there are before a quote, a backslash, a control character, or the end. Eight at a time.
-fn ordinary(text: &[u8]) -> usize {
+/// The top bit of the first quote, backslash or control character in eight bytes; what the bits above it are is of no
+/// matter.
+fn special(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x8080_8080_8080_8080;
-    // The top bit of each byte that is below `n`; bytes from 0x80 on never are. What a borrow makes of the bytes above
-    // the first one is of no matter.
-    let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word & TOPS;
-    let mut rest = text;
-    while let Some((chunk, after)) = rest.split_first_chunk() {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
-        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
-        let special = quote | backslash | below(word, 0x20);
-        if special != 0 {
-            return text.len() - rest.len() + special.trailing_zeros() as usize / 8;
-        }
-        rest = after;
-    }
-    let last = rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f));
-    last.map_or(text.len(), |i| text.len() - rest.len() + i)
+    // The top bit of each byte that is below `n`; bytes from 0x80 on never are. A borrow spoils only bytes above one that is.
+    let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word;
+    let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+    let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
+    (quote | backslash | below(word, 0x20)) & TOPS
 }
 
 #[cfg(test)]
@@ -247,8 +219,8 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::value::RawValue;
 
-    /// Whether the whole text is one value.
-    fn is_json(text: &[u8]) -> bool {
+    /// Whether the whole text is passed as one value.
+    fn passes(text: &[u8]) -> bool {
         let mut scanner = Scanner::new(text);
         scanner.space();
         if scanner.value().is_none() {
@@ -262,10 +234,10 @@ mod tests {
     fn nesting_has_no_limit() {
         for depth in [1, 63, 64, 65, 128, 129, 100_000] {
             let text = [r#"{"a":["#.repeat(depth), "]}".repeat(depth)].concat();
-            assert!(is_json(text.as_bytes()), "{depth}");
-            assert!(!is_json(&text.as_bytes()[..text.len() - 1]), "{depth}");
+            assert!(passes(text.as_bytes()), "{depth}");
+            assert!(!passes(&text.as_bytes()[..text.len() - 1]), "{depth}");
             let crossed = text.replacen("]}", "}]", 1);
-            assert!(!is_json(crossed.as_bytes()), "{depth}");
+            assert!(!passes(crossed.as_bytes()), "{depth}");
         }
     }
 
@@ -277,8 +249,8 @@ mod tests {
                 let mut scanner = Scanner::new(quoted.as_bytes());
                 let quoted = scanner.string().expect("a string");
                 assert_eq!((quoted.from, quoted.to, quoted.plain), (1, 1 + text.len(), true));
-                assert!(!is_json(format!("\"{text}\n\"").as_bytes()));
-                assert!(is_json(format!("\"{text}\\\"\"").as_bytes()));
+                assert!(!passes(format!("\"{text}\n\"").as_bytes()));
+                assert!(passes(format!("\"{text}\\\"\"").as_bytes()));
             }
         }
     }
@@ -287,16 +259,29 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn what_serde_json_reads_is_json_and_nothing_else(text in r#"[\[\]{}",:\\u0-9a1eE.+\-truefalsn \n]{0,12}"#) {
-            prop_assert_eq!(is_json(text.as_bytes()), serde_json::from_str::<&RawValue>(&text).is_ok());
+        fn what_serde_json_reads_is_passed(text in r#"[\[\]{}",:\\u0-9a1eE.+\-truefalsn \n]{0,12}"#) {
+            let is_json = serde_json::from_str::<&RawValue>(&text).is_ok();
+            prop_assert!(!is_json || passes(text.as_bytes()));
+            let is_nested = text.trim_start().starts_with(['{', '[']);
+            prop_assert!(is_nested || is_json == passes(text.as_bytes()));
         }
 
         #[test]
-        fn what_serde_json_writes_is_json(keys in proptest::collection::vec(any::<String>(), 0..4), number: f64) {
+        fn what_is_nested_ends_where_serde_json_ends_it(parts in prop::collection::vec(r#"[{}\[\]",]|"[{}\[\]a\\\\\"]{0,3}""#, 0..8)) {
+            let text = parts.concat();
+            let mut scanner = Scanner::new(text.as_bytes());
+            let mut values = serde_json::Deserializer::from_str(&text).into_iter::<&RawValue>();
+            if let Some(Ok(value)) = values.next() {
+                prop_assert_eq!(scanner.value().map(|()| scanner.at()), Some(value.get().len()));
+            }
+        }
+
+        #[test]
+        fn what_serde_json_writes_is_passed_whole_only(keys in prop::collection::vec(any::<String>(), 0..4), number: f64) {
             let value = serde_json::json!({"keys": keys, "number": number, "deep": [[{"x": keys}]]});
             let text = serde_json::to_vec(&value).expect("JSON");
-            prop_assert!(is_json(&text));
-            prop_assert!(!is_json(&text[..text.len() - 1]));
+            prop_assert!(passes(&text));
+            prop_assert!((0..text.len()).all(|end| !passes(&text[..end])));
         }
     }
 }
