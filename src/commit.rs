@@ -25,13 +25,14 @@ use self::{
 use crate::{
     codec::Content,
     cookie::CookieLife,
+    engine::Repeat,
     error::{Error, Kind, Operation},
     hooks::Later,
     id::{SessionId, StoreKey},
     rules::{Action, Ending, decide},
     state::{Data, Edits, Intent, Owed, State},
     store::{StoreError, When, Written},
-    takeover::forget,
+    takeover,
     transport::Presented,
 };
 
@@ -209,18 +210,19 @@ fn resend(state: &State) {
 }
 
 async fn create(state: &State, intent: Intent) -> Result<Saved, Error> {
+    let config = &*state.config;
+    let (engine, limits) = (&config.engine, &config.limits);
     let old = state.data().origin.clone();
     for _ in 0..MAX_DRAWS {
         let id = new_id(state).await?;
         let key = state.config.key(&id);
         let login = login_at(state, true).await;
         let version = version(state, true, login)?;
-        let written =
-            state.config.engine.set(&state.config.limits, &key, &version.record, When::Absent).await;
+        let written = engine.set(limits, &key, &version.record, When::Absent, Repeat::Harmless).await;
         match written.map_err(|e| Error::store(Operation::Set, e))? {
             Written::Done => {
                 if let Some(old) = &old {
-                    Box::pin(end(state, &old.key, Some(&key))).await?;
+                    Box::pin(end(state, &old.id, Some(&key))).await?;
                 }
                 logged_in(state, &key, &version.record, login).await;
                 let saved = if old.is_some() { Saved::Rotated } else { Saved::Created };
@@ -235,9 +237,9 @@ async fn create(state: &State, intent: Intent) -> Result<Saved, Error> {
 }
 
 /// Ends a stored session. If that fails, its successor goes too: half of a change of id would be worse than none.
-async fn end(state: &State, old: &StoreKey, successor: Option<&StoreKey>) -> Result<(), Error> {
+async fn end(state: &State, old: &SessionId, successor: Option<&StoreKey>) -> Result<(), Error> {
     let config = &*state.config;
-    let Err(error) = config.engine.destroy(&config.limits, old).await else { return Ok(()) };
+    let Err(error) = takeover::end(config, old).await else { return Ok(()) };
     if let Some(successor) = successor
         && let Err(error) = config.engine.destroy(&config.limits, successor).await
     {
@@ -252,8 +254,7 @@ async fn destroy(state: &State, intent: Intent) -> Result<Saved, Error> {
         (data.origin.clone(), data.edition)
     };
     let Some(old) = old else { return Ok(Saved::Unchanged) };
-    end(state, &old.key, None).await?;
-    forget(&state.config, &old.id).await.map_err(|e| Error::store(Operation::Destroy, e))?;
+    end(state, &old.id, None).await?;
     if intent.ending != Ending::Destroyed {
         state.settle(intent);
     }
@@ -277,7 +278,7 @@ async fn end_unread(state: &State) -> Result<Saved, Error> {
     let ends = matches!(intent.ending, Ending::Destroyed | Ending::Regenerated);
     let presented = state.presented().filter(|_| ends && !state.flags.prevent_save.load(Relaxed));
     let Some(Presented { id, way, .. }) = presented else { return Ok(Saved::Unchanged) };
-    end(state, &state.config.key(&id), None).await?;
+    end(state, &id, None).await?;
     state.settle(intent);
     let mut data = state.data();
     data.way = way;

@@ -2,8 +2,6 @@
 //! turns for those who write the same session.
 
 use std::{
-    future::Future,
-    pin::Pin,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     task::Poll,
     time::Duration,
@@ -11,14 +9,15 @@ use std::{
 
 use tokio::{
     sync::{Mutex, MutexGuard, watch},
-    time::{timeout, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
     clock::Timestamp,
     id::StoreKey,
     store::{
-        Connection, Found, Owner, Record, SharedByPrincipal, SharedStore, StoreError, When, Which, Written,
+        Applied, Call, Connection, Found, Layout, Owner, Record, SharedByPrincipal, SharedStore, StoreError,
+        StoreErrorKind, When, Which, Written,
     },
 };
 
@@ -46,6 +45,16 @@ pub(crate) struct Limits {
     pub(crate) in_flight: usize,
 }
 
+/// What it does to a write to be made again after a try of which nobody knows whether it was carried out, when others
+/// may have gone on from there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Repeat {
+    /// Nothing: the same values come to stand under the same keys.
+    Harmless,
+    /// It counts twice, or one that succeeded is reported as refused: such a refusal is no answer.
+    Harmful,
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { operation: Duration::from_secs(2), reconnect: Duration::from_secs(10), in_flight: 4096 }
@@ -70,20 +79,19 @@ impl Engine {
         self.bounded(limits, self.store.0.get(key)).await
     }
 
-    /// A write. If the store cannot say whether it has happened, it is tried once more: the record's tag tells.
+    /// A write. `repeat`: what it does to be made twice.
     pub(crate) async fn set(
         &self,
         limits: &Limits,
         key: &StoreKey,
         record: &Record,
         when: When,
+        repeat: Repeat,
     ) -> Result<Written, StoreError> {
-        match self.bounded(limits, self.store.0.set(key, record, when)).await {
-            Err(error) if error.is_unavailable() && !is_own(&error) => {
-                self.bounded(limits, self.store.0.set(key, record, when)).await
-            }
-            done => done,
-        }
+        // A record of `Layout::Plain` that is in the way of a new one does not tell whose it is.
+        let told = repeat == Repeat::Harmless && (key.layout() == Layout::Native || when != When::Absent);
+        let told = |written: &Written| told || *written == Written::Done;
+        self.twice(limits, || self.store.0.set(key, record, when), told).await
     }
 
     pub(crate) async fn touch(
@@ -96,12 +104,7 @@ impl Engine {
     }
 
     pub(crate) async fn destroy(&self, limits: &Limits, key: &StoreKey) -> Result<(), StoreError> {
-        match self.bounded(limits, self.store.0.destroy(key)).await {
-            Err(error) if error.is_unavailable() && !is_own(&error) => {
-                self.bounded(limits, self.store.0.destroy(key)).await
-            }
-            done => done,
-        }
+        self.twice(limits, || self.store.0.destroy(key), |()| true).await
     }
 
     pub(crate) async fn rotate(
@@ -112,12 +115,41 @@ impl Engine {
         new: &StoreKey,
         record: &Record,
     ) -> Result<Written, StoreError> {
-        match self.bounded(limits, self.store.0.rotate(old, when, new, record)).await {
-            Err(error) if error.is_unavailable() && !is_own(&error) => {
-                self.bounded(limits, self.store.0.rotate(old, when, new, record)).await
+        // An own record under the new key, which nobody else knows, is recognised: what is refused was not carried out.
+        let told = |written: &Written| new.layout() == Layout::Native || *written == Written::Done;
+        self.twice(limits, || self.store.0.rotate(old, when, new, record), told).await
+    }
+
+    /// A call that changes something. If the store is away or cannot say whether it has happened, it is made once
+    /// more when the store is back, all within the time for one. `told`: whether a second answer settles a doubt
+    /// that the first try has left.
+    async fn twice<'a, T>(
+        &self,
+        limits: &Limits,
+        call: impl Fn() -> Call<'a, T>,
+        told: impl Fn(&T) -> bool,
+    ) -> Result<T, StoreError> {
+        let began = Instant::now();
+        let first = match self.bounded(limits, call()).await {
+            Err(error) if error.is_unavailable() && !is_own(&error) => error,
+            done => return done,
+        };
+        // In a box: a rare case is not to make every write's future larger.
+        Box::pin(async move {
+            let left = || limits.operation.saturating_sub(began.elapsed());
+            // Until a client has reconnected it refuses at once; that takes it some milliseconds.
+            let Ok(Ok(())) = timeout(left(), self.wait_for_connection(limits)).await else {
+                return Err(first);
+            };
+            let again = self.bounded(&Limits { operation: left(), ..*limits }, call()).await;
+            let in_doubt = first.kind() == StoreErrorKind::Unavailable(Applied::Unknown);
+            match again {
+                Ok(answer) if told(&answer) => Ok(answer),
+                _ if in_doubt => Err(first),
+                again => again,
             }
-            done => done,
-        }
+        })
+        .await
     }
 
     pub(crate) async fn sessions_of(
@@ -137,12 +169,8 @@ impl Engine {
         owner: Owner<'_>,
         which: Which,
     ) -> Result<u64, StoreError> {
-        match self.bounded(limits, store.0.destroy_of(owner, which)).await {
-            Err(error) if error.is_unavailable() && !is_own(&error) => {
-                self.bounded(limits, store.0.destroy_of(owner, which)).await
-            }
-            done => done,
-        }
+        // To end what has ended is no harm.
+        self.twice(limits, || store.0.destroy_of(owner, which), |_| true).await
     }
 
     /// Waits for a turn to write this session. The tag decides who wins; turns only see to it that each does. So who
@@ -179,11 +207,7 @@ impl Engine {
     }
 
     /// Runs a call to its end or its limit. What is ready at once, as with the memory store, pays for neither.
-    async fn bounded<T>(
-        &self,
-        limits: &Limits,
-        mut call: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + '_>>,
-    ) -> Result<T, StoreError> {
+    async fn bounded<T>(&self, limits: &Limits, mut call: Call<'_, T>) -> Result<T, StoreError> {
         if self.in_flight.load(Relaxed) >= limits.in_flight {
             return Err(StoreError::unavailable(Own("too many requests are waiting for it")));
         }

@@ -215,7 +215,7 @@ pub use crate::{
     service::{SessionFuture, SessionService},
     session::{Loaded, Main, Map, Session},
     state::ForcedId,
-    store::Store,
+    store::{CachedStore, Store},
     transport::{IdTransport, Transport},
     view::SessionData,
 };

@@ -14,7 +14,7 @@ use crate::{
     principal::SessionsOf,
     session::{Main, Session},
     state::State,
-    takeover::forget,
+    takeover::end,
     view::SessionData,
 };
 
@@ -69,13 +69,7 @@ impl<K, L: Sync> Sessions<K, L> {
     /// # Errors
     /// When the store fails.
     pub async fn destroy(&self, id: &SessionId) -> Result<(), Error> {
-        let key = self.config.key(id);
-        let done = self.config.engine.destroy(&self.config.limits, &key).await;
-        let done = match done {
-            Ok(()) => forget(&self.config, id).await,
-            failed => failed,
-        };
-        done.map_err(|e| Error::store(Operation::Destroy, e))
+        end(&self.config, id).await.map_err(|e| Error::store(Operation::Destroy, e))
     }
 
     /// The sessions of this principal, as [`Session::set_principal`] has named it: for "your devices", "sign out

@@ -7,6 +7,7 @@ use crate::{
     codec::Content,
     config::Config,
     cookie::CookieLife,
+    engine::Repeat,
     id::{SessionId, StoreKey},
     lifetime::Life,
     store::{Record, StoreError, When, Written},
@@ -44,25 +45,43 @@ async fn move_over(config: &Config, id: &SessionId, key: &StoreKey) -> Result<Op
     let life = Life { store: end, cookie: CookieLife::Until(end) };
     let data = config.codec.encode(&content, &config.cookie, life).map_err(StoreError::corrupt)?;
     let record = Record { tag: config.codec.tag(&data), expires_at: end, principal: None, data };
-    match config.engine.set(&config.limits, key, &record, When::Absent).await? {
+    match config.engine.set(&config.limits, key, &record, When::Absent, Repeat::Harmless).await? {
         Written::Done => {}
         // Another request of this visitor's was faster.
         Written::Conflict(Some(moved)) => return Ok(Some(moved)),
         Written::Conflict(None) | Written::Gone => return config.engine.get(&config.limits, key).await,
     }
-    if let Err(error) = forget(config, id).await {
-        // Left in both places, it would come back after a logout: next time, from the beginning.
-        if let Err(error) = config.engine.destroy(&config.limits, key).await {
-            tracing::error!(session = %key.handle(), %error, "a session that was taken over is still at its predecessor's");
-        }
-        return Err(error);
+    let left = leave(config, id).await;
+    if let Ok(true) = left {
+        tracing::debug!(session = %key.handle(), "session taken over");
+        return Ok(Some(record));
     }
-    tracing::debug!(session = %key.handle(), "session taken over");
-    Ok(Some(record))
+    // Not there any more: another request has moved it since it was found, and ended it. Or not to be removed: in both
+    // places, it would come back after a logout; next time, from the beginning.
+    if let Err(error) = config.engine.destroy(&config.limits, key).await {
+        let session = key.handle();
+        tracing::error!(%session, %error, "a session that was taken over while it ended, or only copied, is left");
+        return Err(left.err().unwrap_or(error));
+    }
+    left.map(|_| None)
+}
+
+/// Removes the session from the predecessor's; `false` if it was not there any more.
+async fn leave(config: &Config, id: &SessionId) -> Result<bool, StoreError> {
+    let Some(old) = &config.predecessor else { return Ok(false) };
+    let there = limited(config, old.0.find(id)).await?.is_some();
+    forget(config, id).await?;
+    Ok(there)
+}
+
+/// Ends a session, first at the predecessor's: who has found it there then knows it, and who finds it later cannot.
+pub(crate) async fn end(config: &Config, id: &SessionId) -> Result<(), StoreError> {
+    forget(config, id).await?;
+    config.engine.destroy(&config.limits, &config.key(id)).await
 }
 
 /// Sees to it that the predecessor has no session of this id.
-pub(crate) async fn forget(config: &Config, id: &SessionId) -> Result<(), StoreError> {
+async fn forget(config: &Config, id: &SessionId) -> Result<(), StoreError> {
     match &config.predecessor {
         Some(old) => limited(config, old.0.remove(id)).await,
         None => Ok(()),

@@ -5,9 +5,9 @@ mod site;
 
 use axum::{body::Bytes, extract::Path, routing::get};
 use axum_generic_session::{
-    Error, Map, Operation, Session, SessionLayer, Store,
+    Error, Map, MemoryStore, Operation, Session, SessionLayer, Store,
     store::{Applied, Record, StoreErrorKind, Tag, When},
-    testing::{Answer, Client, Fault},
+    testing::{Answer, Client, Fault, ProbeStore},
 };
 use serde_json::{Value, json};
 use site::{COOKIE, Site, in_another_tab};
@@ -118,16 +118,16 @@ async fn an_eager_page_does_not_run_without_its_session_and_a_deferred_one_is_to
     }
 }
 
+async fn add(session: Session) -> Result<(), Error> {
+    let more = |map: &mut Map| {
+        let n = map.get("n").and_then(Value::as_u64).unwrap_or(0) + 1;
+        map.insert("n".into(), n.into());
+    };
+    session.transact(more).await
+}
+
 #[tokio::test]
 async fn a_write_whose_answer_was_lost_is_recognised() {
-    let add = |s: Session| async move {
-        let n = s.transact(|map: &mut Map| {
-            let n = map.get("n").and_then(Value::as_u64).unwrap_or(0) + 1;
-            map.insert("n".into(), n.into());
-            n
-        });
-        n.await.map(|n| n.to_string())
-    };
     for (path, operation, expected) in [
         ("/set/a/1", Operation::Set, json!({"user": "alice", "a": "1"})),
         ("/add", Operation::Set, json!({"user": "alice", "n": 1})),
@@ -147,6 +147,105 @@ async fn a_write_whose_answer_was_lost_is_recognised() {
     let _ = newcomer.get("/set/a/1").await.expect_status(200);
     assert_eq!(site.data_of(&newcomer).await.unwrap(), json!({"a": "1"}));
     assert_eq!(site.store.inner().len(), 1, "created once");
+}
+
+/// The write has been made, its answer is lost, and before it can be tried again another request has gone on from it.
+/// To change a value again is harmless. To count again is not, nor to say that nothing was saved.
+#[tokio::test]
+async fn a_lost_write_that_others_have_built_on_is_not_taken_for_one_that_was_refused() {
+    for (strict, path, status, expected) in [
+        (false, "/add", 503, json!({"user": "alice", "n": 1, "b": "2"})),
+        (false, "/set/a/1", 200, json!({"user": "alice", "a": "1", "b": "2"})),
+        (true, "/set/a/1", 503, json!({"user": "alice", "a": "1", "b": "2"})),
+    ] {
+        let site = Site::with(|layer| layer.strict(strict)).page("/add", get(add));
+        let visitor = site.known("alice").await;
+        site.store.fail(Operation::Set, Fault::after(IN_DOUBT).times(1));
+        let gate = site.store.hold_answer(Operation::Set);
+        let lost = in_another_tab(&visitor, path);
+        gate.reached().await;
+        let other =
+            Client::new(site.under(SessionLayer::new(site.store.inner().clone()).clock(site.clock.clone())));
+        let mut other = other.clock(site.clock.clone());
+        other.set_cookie(COOKIE, visitor.cookie(COOKIE).unwrap());
+        let _ = other.get("/set/b/2").await.expect_status(200);
+        gate.open();
+        let answer = lost.await.unwrap().expect_status(status);
+        assert_eq!(answer.set_cookies().len(), usize::from(status == 200), "{path}");
+        assert_eq!(site.data_of(&visitor).await.unwrap(), expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_increment_to_a_session_that_has_moved_since_is_not_reported_as_refused() {
+    let site = Site::new().page("/add", get(add));
+    let visitor = site.known("alice").await;
+    site.store.fail(Operation::Set, Fault::after(IN_DOUBT).times(1));
+    let gate = site.store.hold_answer(Operation::Set);
+    let lost = in_another_tab(&visitor, "/add");
+    gate.reached().await;
+    let (key, new) = (site.key(visitor.cookie(COOKIE).unwrap()), site.key(&"n".repeat(32)));
+    let mut record = site.store.inner().get(&key).await.unwrap().unwrap();
+    record.tag = Tag::random();
+    site.store.inner().rotate(&key, When::Present, &new, &record).await.unwrap();
+    gate.open();
+    let answer = lost.await.unwrap().expect_status(503);
+    assert_eq!(
+        (answer.set_cookies().len(), site.data(&"n".repeat(32)).await.unwrap()["n"].as_u64()),
+        (0, Some(1))
+    );
+}
+
+/// koa's layout has no room for a tag of our own: what stands there may be ours, or another's equal click.
+#[tokio::test]
+async fn a_lost_write_in_koas_layout_is_not_taken_for_one_that_was_refused() {
+    let store = ProbeStore::new(MemoryStore::new());
+    let site = Site::new().page("/add", get(add));
+    let layer = SessionLayer::koa(store.clone(), &["a key of some length, as koa has it"]);
+    let mut visitor = Client::new(site.under(layer));
+    let lose = |operation| store.fail(operation, Fault::after(IN_DOUBT).times(1));
+
+    lose(Operation::Set);
+    assert_eq!(visitor.get("/set/user/alice").await.expect_status(503).set_cookies(), [""; 0]);
+    assert_eq!(store.inner().len(), 1, "nobody has its id, and there is no second one");
+    let _ = visitor.get("/set/user/alice").await.expect_status(200);
+
+    lose(Operation::Set);
+    let _ = visitor.get("/add").await.expect_status(503);
+    assert_eq!(visitor.get("/read").await.json(), json!({"user": "alice", "n": 1}), "counted once");
+    lose(Operation::Set);
+    let _ = visitor.get("/set/a/1").await.expect_status(200);
+    assert_eq!(visitor.get("/read").await.json(), json!({"user": "alice", "n": 1, "a": "1"}));
+    lose(Operation::Rotate);
+    assert_eq!(visitor.get("/login/bob").await.expect_status(503).set_cookies(), [""; 0]);
+}
+
+/// As a client does that reconnects by itself: until then each call is refused at once.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_cut_is_tried_again_when_the_connection_is_back() {
+    for (path, operation) in
+        [("/set/a/1", Operation::Set), ("/login/bob", Operation::Rotate), ("/logout", Operation::Destroy)]
+    {
+        for (back_after, status, seconds) in [(1, 200, 1), (3, 503, 2)] {
+            for lost in [Fault::before(AWAY), Fault::before(IN_DOUBT), Fault::after(IN_DOUBT)] {
+                let site = Site::with(|layer| layer.operation_timeout(Duration::from_secs(2)));
+                let visitor = site.known("alice").await;
+                site.store.fail(operation, lost.times(1));
+                let gate = site.store.hold(operation);
+                let (start, answer) = (Instant::now(), in_another_tab(&visitor, path));
+                gate.reached().await;
+                site.store.disconnect();
+                gate.open();
+                let store = site.store.clone();
+                let outage = tokio::spawn(async move {
+                    sleep(Duration::from_secs(back_after)).await;
+                    store.reconnect();
+                });
+                assert_eq!(timed(answer, start).await, (status, seconds), "{path} {lost:?}");
+                outage.await.unwrap();
+            }
+        }
+    }
 }
 
 #[tokio::test]

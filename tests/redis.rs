@@ -169,7 +169,7 @@ async fn a_session_that_belongs_to_somebody_is_one_round_trip_too() {
     let server = Redis::start();
     let store = open(&server).await;
     let owned = |data| Record { principal: Some("ada".into()), ..record(data) };
-    let (key, new, one, two, three) = (key(), self::key(), owned("1"), owned("2"), owned("3"));
+    let (key, new, one, two, three) = (key(), key(), owned("1"), owned("2"), owned("3"));
     let later = one.expires_at.saturating_add(HOUR);
     for round in ["taught", "known"] {
         calls(&server);
@@ -389,6 +389,20 @@ async fn a_server_that_cannot_keep_sessions_is_refused_in_words() {
     let shared = Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     let shared = RedisStore::with_connection(shared).ack_replicas(1, HOUR).connect().await;
     assert_refused(shared, StoreErrorKind::Misconfigured, "ack_replicas");
+
+    let idle = RedisStore::builder(server.url()).ack_replicas(0, HOUR).connect().await.unwrap();
+    assert!(idle.set(&key(), &record("1"), When::Absent).await.unwrap() == Written::Done);
+
+    for impossible in [
+        RedisStore::builder(server.url()).max_in_flight(0),
+        RedisStore::builder(server.url()).time_limit(Duration::ZERO),
+    ] {
+        assert_refused(impossible.connect().await, StoreErrorKind::Misconfigured, "of 0 no call");
+    }
+    let misplaced = RedisStore::builder(server.url()).server_settings(server.url()).connect().await;
+    assert_refused(misplaced, StoreErrorKind::Misconfigured, "RedisStore::sentinel");
+    let bounded = RedisStore::builder(server.url()).time_limit(Duration::MAX).connect().await.unwrap();
+    assert!(bounded.get(&key()).await.unwrap().is_none());
 
     let node =
         Redis::with(&["--cluster-enabled", "yes", "--cluster-port", &servers::free_port().to_string()]);

@@ -1,8 +1,9 @@
 //! The Redis store under load while servers die, are replaced, or hand over their keys. Every write that was
 //! acknowledged is looked for in the end; `--nocapture` shows how long it took.
 #![cfg(feature = "redis-store")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says what it measured")]
+#![allow(clippy::unwrap_used, reason = "an unwrap that fails is a test that fails")]
 
+mod figures;
 mod servers;
 
 use std::{
@@ -17,6 +18,7 @@ use axum_generic_session::{
     Clock, RedisStore, SessionId, StoreKey, SystemClock,
     store::{Connection, Record, Store, Tag, When, Written},
 };
+use figures::Figure;
 use servers::redis::{Redis, RedisCluster, RedisSentinel};
 use tokio::{task::JoinHandle, time::timeout};
 
@@ -28,6 +30,7 @@ struct Load {
     store: RedisStore,
     visitors: Vec<JoinHandle<History>>,
     stop: Arc<AtomicBool>,
+    since: Instant,
 }
 
 /// What one visitor has seen, or all of them.
@@ -51,7 +54,7 @@ impl Load {
             assert!(store.set(&key, &first, When::Absent).await.unwrap() == Written::Done);
             visitors.push(tokio::spawn(visit(store.clone(), key, first, Arc::clone(&stop))));
         }
-        Self { store: store.clone(), visitors, stop }
+        Self { store: store.clone(), visitors, stop, since: Instant::now() }
     }
 
     /// Lets the visitors go on for a while, at their own pace.
@@ -59,7 +62,9 @@ impl Load {
         tokio::time::sleep(time).await;
     }
 
-    async fn stop(self, what: &str) -> History {
+    /// `bar`: which of those in `docs/guarantees.md` the figure is for.
+    async fn stop(self, bar: &str, what: &str) -> History {
+        let figure = Figure::of(bar, what).since(self.since);
         self.stop.store(true, Relaxed);
         let mut all = History::default();
         for visitor in self.visitors {
@@ -69,10 +74,13 @@ impl Load {
             all.failed += one.failed;
             all.gap = all.gap.max(one.gap);
         }
-        let History { acknowledged, lost, failed, gap } = &all;
-        println!(
-            "{what}: {acknowledged} acknowledged, {lost} lost, {failed} failed calls, longest gap {gap:?}"
-        );
+        let number = |count: u64| usize::try_from(count).expect("a count");
+        figure
+            .count("acknowledged", number(all.acknowledged))
+            .count("lost", number(all.lost))
+            .count("failed_calls", number(all.failed))
+            .count("longest_gap_ms", all.gap.as_millis() as usize)
+            .report();
         drop(self.store);
         all
     }
@@ -155,7 +163,7 @@ async fn a_server_that_keeps_what_it_acknowledges_loses_nothing_in_crashes() {
         reconnected(&store).await;
     }
     load.go_on(Duration::from_millis(300)).await;
-    let history = load.stop("3 x kill -9 and restart, appendfsync always").await;
+    let history = load.stop("B9", "Redis, appendfsync always: 3 x kill -9 and restart").await;
     assert_eq!(history.lost, 0);
     assert!(history.failed > 0);
 
@@ -167,7 +175,7 @@ async fn a_server_that_keeps_what_it_acknowledges_loses_nothing_in_crashes() {
     server.kill();
     server.launch();
     reconnected(&store).await;
-    let history = load.stop("kill -9 and restart without a disk").await;
+    let history = load.stop("control", "Redis without a disk: kill -9 and restart").await;
     assert!(history.lost >= history.acknowledged);
 }
 
@@ -193,7 +201,7 @@ async fn a_failover_by_sentinel_loses_nothing_that_a_replica_has_confirmed() {
         reconnected(&store).await;
         load.go_on(Duration::from_millis(500)).await;
         let what = if confirmed { "confirmed by a replica" } else { "not confirmed" };
-        let history = load.stop(&format!("Sentinel failover, {what}")).await;
+        let history = load.stop("B10", &format!("Sentinel failover, {what}")).await;
         assert!(history.failed > 0);
         // Without confirmation a loss is possible, and only its extent is of interest.
         assert!(!confirmed || history.lost == 0);
@@ -227,7 +235,7 @@ async fn keys_that_move_to_another_node_are_followed() {
         cluster.end_move(slot, from, to);
         load.go_on(Duration::from_millis(200)).await;
     }
-    let history = load.stop("3 moves of a slot with 40 sessions under load").await;
+    let history = load.stop("moves", "cluster: 3 moves of a slot with 40 sessions").await;
     assert_eq!((history.lost, history.failed), (0, 0));
 }
 
@@ -249,10 +257,10 @@ async fn a_primary_of_a_cluster_that_dies_is_replaced_and_the_others_go_on() {
     cluster.nodes[0].launch();
     cluster.nodes[3].wait_for("it has a replica", |it| it.info("connected_slaves") == "1");
     load.go_on(Duration::from_secs(1)).await;
-    let history = load.stop("cluster failover, on the primary that died").await;
+    let history = load.stop("B10", "cluster failover, on the primary that died").await;
     assert!(history.failed > 0);
     assert_eq!(history.lost, 0);
-    let history = beside.stop("cluster failover, on the other nodes").await;
+    let history = beside.stop("B10", "cluster failover, on the other nodes").await;
     assert_eq!((history.lost, history.failed), (0, 0));
     assert!(!status.has_changed().unwrap(), "a cluster with one node away is not away");
     assert_eq!(*status.borrow_and_update(), Connection::Connected);

@@ -1,17 +1,25 @@
 //! The Redis store when things go wrong: every fault is made with a real server or at the byte, by a proxy.
 //! "At once" is shown by limits that are far longer than what the test waits.
 #![cfg(feature = "redis-store")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says what it measured")]
+#![allow(clippy::unwrap_used, reason = "an unwrap that fails is a test that fails")]
 
+mod figures;
 mod servers;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
+#[cfg(feature = "testing")]
+use axum::{Router, routing::get};
 use axum_generic_session::{
     Clock, RedisStore, SessionId, StoreKey, SystemClock,
     store::{Applied, Connection, Record, Store, StoreError, StoreErrorKind, Tag, When, Written},
 };
+#[cfg(feature = "testing")]
+use axum_generic_session::{Map, Session, SessionLayer, testing::Client};
+use figures::Figure;
+#[cfg(feature = "testing")]
+use serde_json::Value;
 use servers::{
     proxy::Proxy,
     redis::{Redis, RedisSentinel},
@@ -108,15 +116,10 @@ async fn a_server_that_dies_fails_calls_at_once_and_is_found_again() {
     assert_eq!(*status.borrow(), Connection::Disconnected { since });
     assert!(!status.has_changed().unwrap());
 
-    let down = std::time::Instant::now();
     server.launch();
-    let launched = down.elapsed();
+    let (figure, up) = (Figure::of("B11", "Redis"), Instant::now());
     becomes(&mut status, true).await;
-    println!(
-        "up {:?} after the start was begun, {:?} after it answered",
-        down.elapsed(),
-        down.elapsed() - launched
-    );
+    figure.count("back_after_ms", up.elapsed().as_millis() as usize).report();
     assert!(soon(store.get(&key)).await.unwrap().is_some_and(|found| found == one));
 }
 
@@ -242,6 +245,48 @@ async fn a_write_whose_answer_is_cut_is_recognised_when_it_is_repeated() {
     assert!(other.set(&scene.key, &theirs, When::Tagged(ours.tag)).await.unwrap() == Written::Done);
     let again = soon(scene.store.set(&scene.key, &ours, When::Tagged(scene.before.tag))).await.unwrap();
     assert!(again == Written::Conflict(Some(theirs)));
+}
+
+/// The same in a site: the client needs some milliseconds to reconnect, and until then refuses at once. No visitor
+/// is to notice, nor anything to be counted twice.
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn a_request_whose_write_is_cut_waits_for_the_connection_and_succeeds() {
+    let scene = Scene::set().await;
+    let add = |session: Session| async move {
+        let more = |map: &mut Map| {
+            let n = map.get("n").and_then(Value::as_u64).unwrap_or(0) + 1;
+            map.insert("n".into(), n.into());
+            n
+        };
+        session.transact(more).await.map(|n| n.to_string())
+    };
+    let app = Router::new()
+        .route("/add", get(add))
+        .route("/renew", get(|session: Session| async move { session.renew().await }))
+        .route("/logout", get(|session: Session| async move { session.destroy() }))
+        .layer(SessionLayer::new(scene.store.clone()).name("id").operation_timeout(SOON));
+    let mut visitor = Client::new(app);
+    let _ = visitor.get("/add").await.expect_status(200);
+    let mut counted = 1;
+    for round in 0..20 {
+        let cut = |needle| match round % 2 {
+            0 => scene.proxy.cut_request(needle, round),
+            _ => scene.proxy.cut_reply(needle, 0),
+        };
+        cut("EVALSHA");
+        counted += 1;
+        assert_eq!(visitor.get("/add").await.expect_status(200).text(), counted.to_string());
+        cut("EVALSHA");
+        assert_eq!(visitor.get("/renew").await.expect_status(200).set_cookies().len(), 1);
+        let mut leaving = visitor.clone();
+        if round == 19 {
+            cut("DEL");
+            let _ = leaving.get("/logout").await.expect_status(200);
+            assert_eq!(visitor.get("/add").await.expect_status(200).text(), "1", "a new session");
+        }
+    }
+    assert_eq!(scene.proxy.cuts(), 41, "each of them was cut");
 }
 
 /// One cut ends all calls on the connection; the next ones have a new one.

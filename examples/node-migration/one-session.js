@@ -68,12 +68,12 @@ module.exports = function oneSession({ secrets, name = 'connect.sid', prefix = '
       const guest = other && JSON.parse(await client.get(prefix + other));
       const session = { ...guest, ...theirs, cookie: expressCookie(theirs.cookie) };
       const left = await client.pttl(from + id);
-      // Of two requests at one time the first one moves it.
-      await client.set(prefix + id, JSON.stringify(session), 'PX', left > 0 ? left : DAY, 'NX');
-      await client.del(from + id);
+      // In one step: of two requests at one time the first one moves it, and none brings back what has ended.
+      const move = "if redis.call('DEL', KEYS[1]) == 1 then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) end";
+      await client.eval(move, 2, from + id, prefix + id, JSON.stringify(session), left > 0 ? left : DAY);
       if (other) await client.del(prefix + other);
     }
-    if (id && (theirs || await client.exists(prefix + id))) {
+    if (id && await client.exists(prefix + id)) {
       ctx.req.headers.cookie = cookie.serialize(name, `s:${signature.sign(id, secrets[0])}`);
       write(ctx, id, expressCookie(theirs?.cookie));
       ctx.cookies.set(key, null, { signed: true });

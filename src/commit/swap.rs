@@ -13,6 +13,7 @@ use super::{
 use crate::{
     codec::Content,
     config::Config,
+    engine::Repeat,
     error::{Error, Operation},
     object::merge,
     rules::Ending,
@@ -27,9 +28,11 @@ const MAX_CONFLICTS: u32 = 64;
 pub(super) async fn write(state: &State) -> Result<Saved, Error> {
     let Some(origin) = state.data().origin.clone() else { return Err(Error::gone()) };
     let _turn = state.config.engine.turn(&state.config.limits, &origin.key).await;
+    // A merge puts the same values under the same keys; but what is not to be merged would be told that it has lost.
+    let repeat = if state.config.strict { Repeat::Harmful } else { Repeat::Harmless };
     let mut tries = Tries::default();
     loop {
-        match swap(state).await? {
+        match swap(state, repeat).await? {
             Swap::Done(saved) => return Ok(saved),
             Swap::Conflict(current) => Box::pin(tries.lost(state, current)).await?,
         }
@@ -50,7 +53,7 @@ pub(super) enum Swap {
 }
 
 /// One compare-and-swap: where the session is, or to a new id if it is to be renewed.
-pub(super) async fn swap(state: &State) -> Result<Swap, Error> {
+pub(super) async fn swap(state: &State, repeat: Repeat) -> Result<Swap, Error> {
     let Config { engine, limits, .. } = &*state.config;
     let intent = state.intent();
     let Some(old) = state.data().origin.clone() else { return Err(Error::gone()) };
@@ -67,7 +70,7 @@ pub(super) async fn swap(state: &State) -> Result<Swap, Error> {
     let (operation, written) = if renewed {
         (Operation::Rotate, engine.rotate(limits, &old.key, when, &key, &version.record).await)
     } else {
-        (Operation::Set, engine.set(limits, &key, &version.record, when).await)
+        (Operation::Set, engine.set(limits, &key, &version.record, when, repeat).await)
     };
     let written = written.map_err(|e| Error::store(operation, e))?;
     if written == Written::Done {

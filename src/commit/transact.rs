@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     config::Config,
+    engine::Repeat,
     error::Error,
     rules::Ending,
     state::{Data, State},
@@ -40,7 +41,7 @@ pub(crate) async fn transact<R>(
         let asked = if changed { ask_before_save(state).await } else { Ok(()) };
         let seen = state.data().object().clone();
         let tried = match asked {
-            Ok(()) if changed => swap(state).await,
+            Ok(()) if changed => swap(state, Repeat::Harmful).await,
             Ok(()) => unmoved(state).await,
             Err(error) => Err(error),
         };

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{clock::Timestamp, id::StoreKey};
 
-type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+pub(crate) type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// [`Store`] as a trait object: one allocation a call.
 pub(crate) trait DynStore: Send + Sync + 'static {

@@ -25,6 +25,7 @@
 //! Run the conformance suite (`store::contract`, feature `store-contract`) over a store
 //! of your own: it is the same one that the stores of this crate pass.
 
+mod cached;
 #[cfg(feature = "store-contract")]
 pub mod contract;
 mod erased;
@@ -54,7 +55,7 @@ use rand::RngCore;
 use sha1::{Digest, Sha1};
 use tokio::{sync::watch, time::Instant};
 
-pub(crate) use self::erased::{SharedByPrincipal, SharedStore};
+pub(crate) use self::erased::{Call, SharedByPrincipal, SharedStore};
 pub(crate) use self::error::BoxError;
 #[cfg(feature = "memory-store")]
 pub use self::memory::MemoryStore;
@@ -74,6 +75,7 @@ pub use self::tower_sessions::TowerSessions;
 #[cfg(feature = "tower-sessions-014-store")]
 pub use self::tower_sessions::TowerSessions014;
 pub use self::{
+    cached::CachedStore,
     error::{Applied, StoreError, StoreErrorKind},
     predecessor::{Legacy, Predecessor},
     principal::{ByPrincipal, Found, Owner, Which},

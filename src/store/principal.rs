@@ -73,7 +73,8 @@ pub struct Found {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot list sessions by principal",
     label = "this store cannot tell whose a session is",
-    note = "`MemoryStore`, `SqliteStore`, `PostgresStore`, `MySqlStore` and `RedisStore` can; a store of your own \
+    note = "`MemoryStore`, `SqliteStore`, `PostgresStore`, `MySqlStore` and `RedisStore` can, and `CachedStore` over \
+            one of them; a store of your own \
             implements `axum_generic_session::store::ByPrincipal`",
     note = "without lists of sessions, `SessionLayer::new(..)` takes any store"
 )]

@@ -37,6 +37,12 @@ impl Figure {
         Self { line: format!(r#"{{"bar":"{bar}","engine":"{engine}""#), since: Instant::now() }
     }
 
+    /// What has been going on for so long already.
+    #[must_use]
+    pub fn since(self, since: Instant) -> Self {
+        Self { since, ..self }
+    }
+
     #[must_use]
     pub fn count(mut self, what: &str, number: usize) -> Self {
         write!(self.line, r#","{what}":{number}"#).expect("a string");

@@ -10,14 +10,14 @@ use axum_generic_session::{
 
 use crate::{
     kit::{eventually, key, kind, record, soon, stored},
-    servers::wire::{Fate, Wire},
+    servers::proxy::{After, Proxy},
 };
 
 const IN_DOUBT: StoreErrorKind = StoreErrorKind::Unavailable(Applied::Unknown);
 
-/// A store whose one connection goes through a wire, and one without.
+/// A store whose one connection goes through a proxy, and one without.
 pub struct Wired<S> {
-    pub wire: Wire,
+    pub proxy: Proxy,
     pub store: S,
     pub direct: S,
     /// Whether that connection lies in its pool.
@@ -43,12 +43,13 @@ impl<S: Store + Clone> Wired<S> {
         meanwhile: impl AsyncFnOnce(&S),
     ) -> T {
         self.settle().await;
-        let cuts = self.wire.cuts();
-        self.wire.once(Fate::CutReply, Fate::Vanish);
+        let cuts = self.proxy.cuts();
+        self.proxy.cut_reply("", 0);
+        self.proxy.and_then(After::BlackHole);
         let call = tokio::spawn(call);
-        soon("the cut", self.wire.cut(cuts + 1)).await;
+        soon("the cut", self.proxy.cut(cuts + 1)).await;
         meanwhile(&self.direct).await;
-        self.wire.set(Fate::Pass);
+        self.proxy.black_hole(false);
         soon("the second attempt", call).await.unwrap()
     }
 }
@@ -96,23 +97,29 @@ pub async fn a_lost_write_that_others_have_built_on_is_in_doubt_not_in_conflict<
     assert_eq!(wired.direct.get(&key).await.unwrap(), Some(theirs));
 }
 
-/// And one that has been logged out meanwhile is gone, whether or not it was written.
-pub async fn a_lost_write_to_a_session_that_was_ended_meanwhile_is_gone<S: Store + Clone>(wired: Wired<S>) {
+/// Nor that it is gone, which would say that nothing was saved: it may have moved on, with this write in it.
+pub async fn a_lost_write_to_a_session_that_was_ended_meanwhile_is_in_doubt<S: Store + Clone>(
+    wired: Wired<S>,
+) {
     let (key, first) = stored(&wired.direct, record("0")).await;
-    let (store, k, r) = (wired.store.clone(), key.clone(), record("1"));
+    let (mine, new) = (record("1"), self::key());
+    let (store, k, r) = (wired.store.clone(), key.clone(), mine.clone());
     let change = async move { store.set(&k, &r, When::Tagged(first.tag)).await };
-    let end = async |direct: &S| direct.destroy(&key).await.unwrap();
-    assert_eq!(wired.lose_answer(change, end).await.unwrap(), Written::Gone);
+    let renew = async |direct: &S| {
+        let moved = record("1, and moved");
+        assert_eq!(direct.rotate(&key, When::Tagged(mine.tag), &new, &moved).await.unwrap(), Written::Done);
+    };
+    assert_eq!(kind(wired.lose_answer(change, renew).await), IN_DOUBT);
     assert_eq!(wired.direct.get(&key).await.unwrap(), None);
 }
 
 pub async fn a_request_that_was_lost_is_sent_again<S: Store + Clone>(wired: Wired<S>) {
-    let Wired { wire, store, direct, .. } = &wired;
+    let Wired { proxy, store, direct, .. } = &wired;
     let (key, first) = (key(), record("first"));
     for call in ["create", "get", "destroy"] {
         wired.settle().await;
-        let cuts = wire.cuts();
-        wire.set(Fate::CutRequest);
+        let cuts = proxy.cuts();
+        proxy.cut_request("", 0);
         match call {
             "create" => {
                 let answer = soon(call, store.set(&key, &first, When::Absent)).await.unwrap();
@@ -121,22 +128,23 @@ pub async fn a_request_that_was_lost_is_sent_again<S: Store + Clone>(wired: Wire
             "get" => assert_eq!(soon(call, store.get(&key)).await.unwrap(), Some(first.clone())),
             _ => soon(call, store.destroy(&key)).await.unwrap(),
         }
-        assert_eq!(wire.cuts(), cuts + 1, "{call}");
+        assert_eq!(proxy.cuts(), cuts + 1, "{call}");
     }
     assert_eq!(direct.get(&key).await.unwrap(), None);
 }
 
 /// The second attempt finds no connection: that the first one broke is what counts.
 pub async fn an_answer_that_stays_lost_is_in_doubt<S: Store + Clone>(wired: Wired<S>) {
-    let Wired { wire, store, direct, .. } = &wired;
+    let Wired { proxy, store, direct, .. } = &wired;
     let (key, first) = stored(direct, record("first")).await;
     wired.settle().await;
-    wire.once(Fate::CutReply, Fate::Refuse);
+    proxy.cut_reply("", 0);
+    proxy.and_then(After::Refuse);
     let mine = record("mine");
     let set = store.set(&key, &mine, When::Tagged(first.tag));
     assert_eq!(kind(soon("set", set).await), IN_DOUBT);
     // A read changes nothing, so there is nothing to doubt.
     assert_eq!(kind(soon("get", store.get(&key)).await), StoreErrorKind::Unavailable(Applied::No));
-    wire.set(Fate::Pass);
+    proxy.refuse(false);
     eventually("the pool recovers", async || store.get(&key).await.is_ok()).await;
 }

@@ -9,22 +9,23 @@ use super::{
     kit::{eventually, record, soon, stored},
     lost::{self, Wired},
     pool_of,
-    servers::{mariadb::MariaDb, wire::Wire},
+    servers::{mariadb::MariaDb, proxy::Proxy},
     store,
     traps::{locked, other, waiters, waiting},
 };
 
 async fn wired(server: &MariaDb, table: &str) -> Wired<MySqlStore> {
-    let wire = Wire::to(server.port()).await;
-    let pool = pool_of(1, wire.port, "DO 0");
+    let proxy = Proxy::to(server.port()).await;
+    let pool = pool_of(1, proxy.port(), "DO 0");
     let store = MySqlStore::new(pool.clone()).table(table).unwrap();
     Wired {
-        wire,
+        proxy,
         store,
         direct: self::store(server, table).await,
         idle: Box::new(move || pool.num_idle() == 1),
     }
 }
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_whose_answer_was_lost_is_recognised() {
     let server = MariaDb::shared();
@@ -39,9 +40,10 @@ async fn a_lost_write_that_others_have_built_on_is_in_doubt_not_in_conflict() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_write_to_a_session_that_was_ended_meanwhile_is_gone() {
+async fn a_lost_write_to_a_session_that_was_ended_meanwhile_is_in_doubt() {
     let server = MariaDb::shared();
-    lost::a_lost_write_to_a_session_that_was_ended_meanwhile_is_gone(wired(&server, "doubt_2").await).await;
+    lost::a_lost_write_to_a_session_that_was_ended_meanwhile_is_in_doubt(wired(&server, "doubt_2").await)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,9 @@
 //! The server away, killed, and back.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum_generic_session::{
     Store,
@@ -8,6 +11,7 @@ use axum_generic_session::{
 };
 
 use super::{
+    figures::Figure,
     kit::{eventually, history::History, kind, living, record, soon, stored},
     pool_of,
     servers::mariadb::MariaDb,
@@ -27,6 +31,7 @@ async fn a_server_that_is_away_is_unavailable_and_nothing_has_to_be_restarted() 
     let store = MySqlStore::new(impatient(server.port()));
     store.migrate().await.unwrap();
     let sweeper = store.sweep_every(Duration::from_millis(10));
+    let (figure, mut slowest) = (Figure::of("B11", "MariaDB"), Duration::ZERO);
     for outage in 0..3 {
         let (kept, first) = stored(&store, record("kept")).await;
         server.kill();
@@ -36,7 +41,9 @@ async fn a_server_that_is_away_is_unavailable_and_nothing_has_to_be_restarted() 
         assert_eq!(kind(answer), StoreErrorKind::Unavailable(Applied::No), "{outage}");
         assert!(matches!(kind(soon("destroy", store.destroy(&kept)).await), StoreErrorKind::Unavailable(_)));
         server.restart();
+        let up = Instant::now();
         eventually("it answers again", async || store.get(&kept).await.is_ok()).await;
+        slowest = slowest.max(up.elapsed());
         assert!(store.get(&kept).await.unwrap().is_some());
         // The sweeper has lived through it.
         let (dead, _) = stored(&store, living(Duration::ZERO, "dead")).await;
@@ -48,13 +55,15 @@ async fn a_server_that_is_away_is_unavailable_and_nothing_has_to_be_restarted() 
         })
         .await;
     }
+    figure.count("outages", 3).count("back_after_ms", slowest.as_millis() as usize).report();
     drop(sweeper);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_acknowledged_write_survives_kill_9() {
     let mut server = MariaDb::start(&[]);
-    let history = Arc::new(History::default());
+    let figure = Figure::of("B9", "MariaDB");
+    let (history, mut slowest) = (Arc::new(History::default()), Duration::ZERO);
     store(&server, "durable").await;
     for round in 0..4 {
         history.end(false);
@@ -68,7 +77,15 @@ async fn every_acknowledged_write_survives_kill_9() {
         server.kill();
         history.end(true);
         while soon("the writers end", writers.join_next()).await.is_some_and(|done| done.is_ok()) {}
+        let down = Instant::now();
         server.restart();
+        slowest = slowest.max(down.elapsed());
         history.verify(&store(&server, "durable").await).await;
     }
+    figure
+        .count("kills", 4)
+        .count("acknowledged", history.acknowledged())
+        .count("lost", 0)
+        .count("server_up_after_ms", slowest.as_millis() as usize)
+        .report();
 }

@@ -10,8 +10,8 @@ use std::{
 };
 
 use axum_generic_session::{
-    MemoryStore, MySqlStore, PostgresStore, RedisStore, SessionLayer, SqliteStore, Store, StoreKey,
-    Timestamp,
+    CachedStore, MemoryStore, MySqlStore, PostgresStore, RedisStore, SessionLayer, SqliteStore, Store,
+    StoreKey, Timestamp,
     store::{Record, StoreError, When, Written},
 };
 use sqlx::{mysql::MySqlPoolOptions, postgres::PgPoolOptions};
@@ -20,6 +20,9 @@ use crate::{
     servers::{mariadb::MariaDb, postgres::Postgres, redis::Redis},
     site::Node,
 };
+
+/// For how long a front answers.
+const STALENESS: Duration = Duration::from_millis(50);
 
 pub struct Engine {
     pub name: &'static str,
@@ -31,6 +34,8 @@ enum Place {
     Memory(MemoryStore),
     Sqlite(tempfile::TempDir),
     Redis(Redis),
+    /// Each node with a front of its own.
+    Cached(Redis),
     Postgres(Arc<Postgres>, String),
     MariaDb(Arc<MariaDb>, String),
 }
@@ -53,6 +58,10 @@ impl Engine {
 
     pub fn redis() -> Self {
         Self::new("Redis", Place::Redis(Redis::start()))
+    }
+
+    pub fn cached() -> Self {
+        Self::new("Redis, cached", Place::Cached(Redis::start()))
     }
 
     pub fn postgres() -> Self {
@@ -86,6 +95,11 @@ impl Engine {
             Place::Memory(store) => self.over(store.clone()),
             Place::Sqlite(folder) => self.over(sqlite(folder)),
             Place::Redis(redis) => self.over(RedisStore::connect(&redis.url()).await.expect("Redis")),
+            Place::Cached(redis) => {
+                let back = RedisStore::connect(&redis.url()).await.expect("Redis");
+                let store = CachedStore::new(MemoryStore::new(), back, STALENESS);
+                self.over(store).late_by(STALENESS)
+            }
             Place::Postgres(server, schema) => self.over(postgres(server, schema).await),
             Place::MariaDb(server, table) => self.over(mariadb(server, table).await),
         }
@@ -103,7 +117,7 @@ impl Engine {
     /// Removes what has expired, where the engine does not do that by itself.
     pub async fn sweep(&self) {
         match &self.place {
-            Place::Memory(_) | Place::Redis(_) => {}
+            Place::Memory(_) | Place::Redis(_) | Place::Cached(_) => {}
             Place::Sqlite(folder) => drop(sqlite(folder).sweep(10_000).await.expect("a sweep")),
             Place::Postgres(server, schema) => {
                 postgres(server, schema).await.sweep(10_000).await.expect("a sweep");

@@ -101,4 +101,4 @@ macro_rules! on_each_engine {
     )+};
 }
 
-on_each_engine!(memory sqlite redis postgres mariadb);
+on_each_engine!(memory sqlite redis cached postgres mariadb);

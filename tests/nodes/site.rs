@@ -34,6 +34,7 @@ impl Gate {
 #[derive(Clone)]
 pub struct Node {
     pub layer: SessionLayer,
+    late_by: Duration,
     app: Router,
     rolling: Router,
 }
@@ -42,7 +43,12 @@ impl Node {
     pub fn new(layer: SessionLayer) -> Self {
         let layer = layer.ttl_with(|session| session.value("ttl").ok().flatten().map(Duration::from_millis));
         let rolling = pages().layer(layer.clone().rolling(Rolling::EveryRequest));
-        Self { app: pages().layer(layer.clone()), layer, rolling }
+        Self { app: pages().layer(layer.clone()), layer, late_by: Duration::ZERO, rolling }
+    }
+
+    /// What it shows may be so old.
+    pub fn late_by(self, late_by: Duration) -> Self {
+        Self { late_by, ..self }
     }
 
     /// A visitor of this node with this id in the cookie.
@@ -64,6 +70,7 @@ impl Node {
 
     /// What a visitor with this id is shown: an empty object if the session is not there.
     pub async fn shows(&self, id: &str) -> Value {
+        tokio::time::sleep(self.late_by).await;
         self.visitor(id).get("/").await.expect_status(200).json()
     }
 }

@@ -10,17 +10,17 @@ use super::{
     kit::{eventually, record, soon, stored},
     lost::{self, Wired},
     pool_of,
-    servers::{postgres::Postgres, wire::Wire},
+    servers::{postgres::Postgres, proxy::Proxy},
     store,
     traps::{locked, other, waiting},
 };
 
 async fn wired(server: &Postgres, schema: &str) -> Wired<PostgresStore> {
-    let wire = Wire::to(server.port()).await;
-    let pool = pool_of(1, wire.port, &[]);
+    let proxy = Proxy::to(server.port()).await;
+    let pool = pool_of(1, proxy.port(), &[]);
     let store = PostgresStore::new(pool.clone()).schema(schema).unwrap();
     Wired {
-        wire,
+        proxy,
         store,
         direct: self::store(server, schema).await,
         idle: Box::new(move || pool.num_idle() == 1),
@@ -41,9 +41,10 @@ async fn a_lost_write_that_others_have_built_on_is_in_doubt_not_in_conflict() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_write_to_a_session_that_was_ended_meanwhile_is_gone() {
+async fn a_lost_write_to_a_session_that_was_ended_meanwhile_is_in_doubt() {
     let server = Postgres::shared();
-    lost::a_lost_write_to_a_session_that_was_ended_meanwhile_is_gone(wired(&server, "doubt_2").await).await;
+    lost::a_lost_write_to_a_session_that_was_ended_meanwhile_is_in_doubt(wired(&server, "doubt_2").await)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,8 @@
 
 mod doubt;
 mod faults;
+#[path = "../figures/mod.rs"]
+mod figures;
 mod hands;
 #[path = "../kit/mod.rs"]
 mod kit;

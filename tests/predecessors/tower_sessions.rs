@@ -19,6 +19,7 @@ use axum_generic_session::{
 };
 use serde_json::json;
 use sqlx::postgres::PgPoolOptions;
+use tokio::sync::Notify;
 use tower_sessions::SessionManagerLayer;
 use tower_sessions_core::SessionStore as _;
 use tower_sessions_core_014 as core_014;
@@ -72,9 +73,9 @@ fn now(layer: SessionLayer) -> Router {
     async fn home(session: Session, Query(query): Query<Map>) -> Result<String, axum_generic_session::Error> {
         if query.contains_key("logout") {
             session.destroy()?;
-        } else {
-            session.update(|s| s.extend(query)).await?;
+            return Ok(String::new());
         }
+        session.update(|s| s.extend(query)).await?;
         Ok(session.value::<String>("user").await?.unwrap_or_default())
     }
     Router::new().route("/", get(home)).layer(layer)
@@ -197,14 +198,30 @@ struct Plugged {
     theirs: TowerSessions014<TheirPostgresStore>,
     finds: Arc<AtomicBool>,
     removes: Arc<AtomicBool>,
+    /// Once: what has been found waits, and says so.
+    slow: Option<Arc<[Notify; 2]>>,
+    asked: AtomicBool,
+}
+
+impl Plugged {
+    fn new(theirs: &TheirPostgresStore) -> Self {
+        let (on, off) = (Arc::new(AtomicBool::new(true)), AtomicBool::new(false));
+        let theirs = TowerSessions014::new(theirs.clone());
+        Self { theirs, finds: on.clone(), removes: on, slow: None, asked: off }
+    }
 }
 
 impl Predecessor for Plugged {
     async fn find(&self, id: &SessionId) -> Result<Option<Legacy>, StoreError> {
-        match self.finds.load(Relaxed) {
-            true => self.theirs.find(id).await,
-            false => Err(StoreError::unavailable("unplugged")),
+        if !self.finds.load(Relaxed) {
+            return Err(StoreError::unavailable("unplugged"));
         }
+        let found = self.theirs.find(id).await;
+        if let Some(gate) = self.slow.as_ref().filter(|_| !self.asked.swap(true, Relaxed)) {
+            gate[0].notify_one();
+            gate[1].notified().await;
+        }
+        found
     }
 
     async fn remove(&self, id: &SessionId) -> Result<(), StoreError> {
@@ -220,13 +237,10 @@ async fn while_the_old_store_is_away_nobody_is_logged_out_and_nothing_is_in_two_
     let server = Postgres::shared();
     let theirs = postgres(&server, "unplugged").await;
     let (finds, removes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let plugged = Plugged {
-        theirs: TowerSessions014::new(theirs.clone()),
-        finds: finds.clone(),
-        removes: removes.clone(),
-    };
+    let plugged = Plugged { finds: finds.clone(), removes: removes.clone(), ..Plugged::new(&theirs) };
     let ours = MemoryStore::new();
     let layer = SessionLayer::new(ours.clone()).name("id").take_over(plugged);
+    let mut unread = Client::new(now(layer.clone().defer(true)));
     let mut visitor = Client::new(now(layer));
     visitor.set_cookie("id", &signed_in(&theirs).await);
     for plug in [&finds, &removes] {
@@ -238,6 +252,41 @@ async fn while_the_old_store_is_away_nobody_is_logged_out_and_nothing_is_in_two_
     assert_eq!(visitor.get("/").await.expect_status(200).text(), "ada");
     removes.store(false, Relaxed);
     assert_eq!(visitor.get("/?logout=1").await.status.as_u16(), 503, "a logout that may not have been one");
+    assert_eq!(visitor.get("/").await.text(), "ada", "and was none");
+    // What cannot be read can be ended, in both places.
     removes.store(true, Relaxed);
-    assert_eq!(visitor.get("/").await.text(), "");
+    finds.store(false, Relaxed);
+    let id = signed_in(&theirs).await;
+    unread.set_cookie("id", &id);
+    assert_eq!(unread.get("/?logout=1").await.expect_status(200).set_cookies().len(), 1);
+    finds.store(true, Relaxed);
+    unread.set_cookie("id", &id);
+    assert_eq!(unread.get("/").await.expect_status(200).text(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_before_a_logout_does_not_come_back_after_it() {
+    let server = Postgres::shared();
+    let theirs = postgres(&server, "logout").await;
+    let ours = MemoryStore::new();
+    let node = |old: Plugged| {
+        let layer = SessionLayer::new(ours.clone()).name("id").operation_timeout(Duration::from_secs(60));
+        now(layer.take_over(old))
+    };
+    let gate = Arc::new([Notify::new(), Notify::new()]);
+    let slow = Plugged { slow: Some(gate.clone()), ..Plugged::new(&theirs) };
+    let (slow, quick) = (node(slow), node(Plugged::new(&theirs)));
+    let id = signed_in(&theirs).await;
+    let mut late = Client::new(slow);
+    late.set_cookie("id", &id);
+    let late = tokio::spawn(async move { late.get("/").await });
+    gate[0].notified().await;
+    // Meanwhile, on another node, the visitor comes and goes.
+    let mut visitor = Client::new(quick);
+    visitor.set_cookie("id", &id);
+    assert_eq!(visitor.get("/").await.expect_status(200).text(), "ada");
+    let _ = visitor.get("/?logout=1").await.expect_status(200);
+    gate[1].notify_one();
+    let answer = late.await.expect("an answer").expect_status(200);
+    assert_eq!((answer.text(), answer.set_cookies(), ours.len()), (String::new(), vec![], 0));
 }

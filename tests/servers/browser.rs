@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use fantoccini::{Client, ClientBuilder};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Server;
 
@@ -23,6 +23,11 @@ impl Browser {
 
     /// A browser without cookies; close it when it has served.
     pub async fn open(&self) -> Client {
+        self.open_with(json!({})).await
+    }
+
+    /// The same, with these of Chromium's preferences: `{ "profile.default_content_setting_values.cookies": 2 }`.
+    pub async fn open_with(&self, preferences: Value) -> Client {
         let profile = tempfile::tempdir_in(self.server.folder()).expect("a folder").keep();
         let arguments = [
             "--headless=new",
@@ -32,7 +37,7 @@ impl Browser {
             "--disable-gpu",
             &format!("--user-data-dir={}", profile.display()),
         ];
-        let wanted = json!({ "goog:chromeOptions": { "args": arguments } });
+        let wanted = json!({ "goog:chromeOptions": { "args": arguments, "prefs": preferences } });
         let mut builder = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
         builder.capabilities(wanted.as_object().expect("an object").clone());
         let driver = format!("http://127.0.0.1:{}", self.server.port);

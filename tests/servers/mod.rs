@@ -11,6 +11,5 @@ pub mod mariadb;
 pub mod node;
 pub mod postgres;
 mod process;
-pub mod wire;
 
 pub use process::{Server, free_port, is_root};

@@ -27,6 +27,17 @@ struct Shared {
     epoch: watch::Sender<u64>,
     /// While true, bytes wait, in both directions.
     hole: watch::Sender<bool>,
+    /// How many connections a trap has ended.
+    cuts: watch::Sender<usize>,
+}
+
+/// What there is for others when a trap has ended a connection.
+#[derive(Clone, Copy, Default)]
+pub enum After {
+    #[default]
+    Pass,
+    BlackHole,
+    Refuse,
 }
 
 #[derive(Default)]
@@ -34,7 +45,7 @@ struct Orders {
     refuse: bool,
     delay: Duration,
     trap: Option<Trap>,
-    sprung: usize,
+    after: After,
     accepted: usize,
 }
 
@@ -62,6 +73,7 @@ impl Proxy {
             orders: Mutex::default(),
             epoch: watch::Sender::new(0),
             hole: watch::Sender::new(false),
+            cuts: watch::Sender::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Self { port, shared, accepting }
@@ -97,7 +109,7 @@ impl Proxy {
         self.shared.hole.send_replace(on);
     }
 
-    /// The next request that contains `needle` gets `bytes` bytes far, and its connection is reset.
+    /// The next request that contains `needle` (any, if that is empty) gets `bytes` bytes far, and its connection is reset.
     pub fn cut_request(&self, needle: &'static str, bytes: usize) {
         self.set_trap(needle, Cut::Request(bytes));
     }
@@ -111,9 +123,19 @@ impl Proxy {
         self.shared.orders().trap = Some(Trap { needle: needle.as_bytes(), what });
     }
 
-    /// How many requests have been cut.
+    /// And from that very moment on, it is like this for others.
+    pub fn and_then(&self, after: After) {
+        self.shared.orders().after = after;
+    }
+
+    /// How many connections have been cut so.
     pub fn cuts(&self) -> usize {
-        self.shared.orders().sprung
+        *self.shared.cuts.borrow()
+    }
+
+    /// Comes back when that many have been cut in all.
+    pub async fn cut(&self, count: usize) {
+        self.shared.cuts.subscribe().wait_for(|cuts| *cuts >= count).await.expect("the proxy is there");
     }
 
     /// How many connections have been accepted.
@@ -138,11 +160,21 @@ impl Shared {
     fn spring(&self, piece: &[u8]) -> Option<Cut> {
         let mut orders = self.orders();
         let needle = orders.trap.as_ref()?.needle;
-        if !piece.windows(needle.len()).any(|window| window == needle) {
+        if !needle.is_empty() && !piece.windows(needle.len()).any(|window| window == needle) {
             return None;
         }
-        orders.sprung += 1;
         orders.trap.take().map(|trap| trap.what)
+    }
+
+    /// A trap is about to end a connection.
+    fn cut(&self) {
+        let mut orders = self.orders();
+        match std::mem::take(&mut orders.after) {
+            After::Pass => {}
+            After::BlackHole => drop(self.hole.send_replace(true)),
+            After::Refuse => orders.refuse = true,
+        }
+        self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     /// Waits out the black hole and the delay.
@@ -191,7 +223,7 @@ async fn pass(client: TcpStream, server: TcpStream, shared: &Shared) {
             match shared.spring(&piece) {
                 Some(Cut::Request(bytes)) => {
                     let _ = to_server.write_all(&piece[..bytes.min(piece.len())]).await;
-                    return;
+                    return shared.cut();
                 }
                 Some(Cut::Reply(bytes)) => {
                     trapped.send_replace(Some(bytes));
@@ -209,7 +241,11 @@ async fn pass(client: TcpStream, server: TcpStream, shared: &Shared) {
             shared.hold().await;
             let limit = *reply_limit.borrow();
             let piece = &piece[..limit.unwrap_or(piece.len()).min(piece.len())];
-            if to_client.write_all(piece).await.is_err() || limit.is_some() {
+            let passed = to_client.write_all(piece).await;
+            if limit.is_some() {
+                return shared.cut();
+            }
+            if passed.is_err() {
                 return;
             }
         }

@@ -6,6 +6,7 @@ use std::{
     io::{BufRead, BufReader, Write, stdout},
     path::Path,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use axum_generic_session::{
@@ -13,7 +14,7 @@ use axum_generic_session::{
     store::{SqliteStore, When, Written},
 };
 
-use super::{kit::record, place};
+use super::{figures::Figure, kit::record, place};
 
 /// How the child learns where the file is.
 const FILE: &str = "AGS_SQLITE_FILE";
@@ -58,9 +59,15 @@ async fn writes_until_it_is_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_acknowledged_write_survives_kill_9() {
     let (_folder, path) = place();
+    let (figure, mut writes, mut slowest) = (Figure::of("B9", "SQLite"), 0, Duration::ZERO);
     for round in 0..5 {
-        let acknowledged = killed_after(&path, 300 + 100 * round);
+        let count = 300 + 100 * round;
+        let acknowledged = killed_after(&path, count);
+        writes += count;
+        let dead = Instant::now();
         let store = SqliteStore::open(&path).unwrap();
+        store.get(&key_of("any")).await.unwrap();
+        slowest = slowest.max(dead.elapsed());
         for (id, last) in &acknowledged {
             let found = store.get(&key_of(id)).await.unwrap().map(|record| record.data);
             let found = found.map(|data| String::from_utf8(data.to_vec()).unwrap());
@@ -81,6 +88,12 @@ async fn every_acknowledged_write_survives_kill_9() {
         let check: String = file.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(check, "ok");
     }
+    figure
+        .count("kills", 5)
+        .count("acknowledged", writes)
+        .count("lost", 0)
+        .count("back_after_ms", slowest.as_millis() as usize)
+        .report();
 }
 
 /// Kills the child once it has said that often that a write was acknowledged; its last word on each session.

@@ -4,6 +4,8 @@
 
 mod crash;
 mod faults;
+#[path = "../figures/mod.rs"]
+mod figures;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod threads;

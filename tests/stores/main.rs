@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "an unwrap that fails is a test that fails")]
 
 mod broken;
+mod cached;
 mod limits;
 mod probe;
 mod three_method;

@@ -10,7 +10,7 @@ use crate::{error::see, store::StoreErrorKind};
 
 /// What `HELLO` tells; nothing of a server that does not let us ask.
 #[derive(Default, Debug)]
-pub(super) struct Hello {
+struct Hello {
     version: String,
     mode: String,
     role: String,
@@ -45,34 +45,18 @@ pub(super) async fn role(server: &dyn Transport, limit: Duration) -> Result<Opti
     Ok(Some(hello.role).filter(|role| !role.is_empty()))
 }
 
-/// What the store has been opened as.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Expected {
-    OneServer,
-    Cluster,
-    /// The user's own connection may be to either.
-    Either,
-}
-
 const NO_SCRIPTS: &str = "this Redis does not let this user run scripts, and without them a logged-out session \
                           could come back: allow them, `ACL SETUSER <user> +eval +evalsha`";
 
 /// Refuses, in words, a server that cannot keep sessions; warns of one that may drop them.
-/// Says whether all keys are on one server.
-pub(super) async fn examine(
-    server: &dyn Transport,
-    expected: Expected,
-    limit: Duration,
-) -> Result<bool, Fault> {
+/// `cluster`: whether it may be a node of one. Says whether it calls itself a server on its own.
+pub(super) async fn examine(server: &dyn Transport, cluster: bool, limit: Duration) -> Result<bool, Fault> {
     let hello = hello(server, limit).await?;
     let unusable = |words: &str| Err(Fault::Unusable(StoreErrorKind::Misconfigured, words.to_owned()));
-    match (hello.mode.as_str(), expected) {
-        ("sentinel", _) => return unusable("this is a Sentinel: open the store with `RedisStore::sentinel`"),
-        ("cluster", Expected::OneServer) => {
+    match hello.mode.as_str() {
+        "sentinel" => return unusable("this is a Sentinel: open the store with `RedisStore::sentinel`"),
+        "cluster" if !cluster => {
             return unusable("this is a node of a cluster: open the store with `RedisStore::cluster`");
-        }
-        ("standalone", Expected::Cluster) => {
-            return unusable("this is no cluster: open the store with `RedisStore::connect`");
         }
         _ => {}
     }

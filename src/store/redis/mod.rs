@@ -60,9 +60,9 @@ const LONGEST: usize = 512 * 1024 * 1024 - 64 * 1024;
 ///
 /// Under [`StoreKey`], one string each, which Redis itself removes when it expires. Values are framed (version,
 /// tag, expiry, principal, data), or, for keys that are shared with koa or express
-/// ([`Layout::Plain`](crate::store::Layout::Plain)), data only. Every call is one round trip (`rotate` in a
-/// cluster, and finding out what is in the way of a new session: two). Conditional writes are scripts that read the tag, not the record; a script that a server has
-/// forgotten is sent again.
+/// ([`Layout::Plain`](crate::store::Layout::Plain)), data only. Every call is one round trip; it takes a second
+/// one to say what is in the way of a new session, and to rotate in a cluster. Conditional writes are scripts
+/// that read the tag, not the record; a script that a server has forgotten is sent again.
 ///
 /// # When the server is away
 ///

@@ -269,11 +269,11 @@ impl Tries {
         Ok(())
     }
 
-    /// The answer to a conditional write. A conflict after a lost attempt may be with a record that was
-    /// made from ours, and to merge into it once more would apply the change twice.
+    /// The answer to a conditional write. A refusal after a lost attempt may be of a record that was made from
+    /// ours, here or under a new id: it does not say that nothing was written.
     fn settle(self, written: Written) -> Result<Written, StoreError> {
         match (written, self.doubt) {
-            (Written::Conflict(_), Some(doubt)) => Err(doubt),
+            (Written::Gone | Written::Conflict(_), Some(doubt)) => Err(doubt),
             (written, _) => Ok(written),
         }
     }
