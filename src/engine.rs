@@ -76,7 +76,7 @@ impl Engine {
         if !self.is_connected() {
             Box::pin(self.wait_for_connection(limits)).await?;
         }
-        self.bounded(limits, self.store.0.get(key)).await
+        self.bounded(limits, || self.store.0.get(key)).await
     }
 
     /// A write. `repeat`: what it does to be made twice.
@@ -100,7 +100,7 @@ impl Engine {
         key: &StoreKey,
         expires_at: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.bounded(limits, self.store.0.touch(key, expires_at)).await
+        self.bounded(limits, || self.store.0.touch(key, expires_at)).await
     }
 
     pub(crate) async fn destroy(&self, limits: &Limits, key: &StoreKey) -> Result<(), StoreError> {
@@ -129,19 +129,26 @@ impl Engine {
         call: impl Fn() -> Call<'a, T>,
         told: impl Fn(&T) -> bool,
     ) -> Result<T, StoreError> {
-        let began = Instant::now();
-        let first = match self.bounded(limits, call()).await {
+        // What is answered at once needs no clock.
+        let mut began = None;
+        let timed = || {
+            let call = call();
+            began = matches!(call, Call::Later(_)).then(Instant::now);
+            call
+        };
+        let first = match self.bounded(limits, timed).await {
             Err(error) if error.is_unavailable() && !is_own(&error) => error,
             done => return done,
         };
         // In a box: a rare case is not to make every write's future larger.
         Box::pin(async move {
-            let left = || limits.operation.saturating_sub(began.elapsed());
+            let spent = || began.map(|began| began.elapsed()).unwrap_or_default();
+            let left = || limits.operation.saturating_sub(spent());
             // Until a client has reconnected it refuses at once; that takes it some milliseconds.
             let Ok(Ok(())) = timeout(left(), self.wait_for_connection(limits)).await else {
                 return Err(first);
             };
-            let again = self.bounded(&Limits { operation: left(), ..*limits }, call()).await;
+            let again = self.bounded(&Limits { operation: left(), ..*limits }, call).await;
             let in_doubt = first.kind() == StoreErrorKind::Unavailable(Applied::Unknown);
             match again {
                 Ok(answer) if told(&answer) => Ok(answer),
@@ -159,7 +166,7 @@ impl Engine {
         owner: Owner<'_>,
     ) -> Result<Vec<Found>, StoreError> {
         Box::pin(self.wait_for_connection(limits)).await?;
-        self.bounded(limits, store.0.sessions_of(owner)).await
+        self.bounded(limits, || store.0.sessions_of(owner)).await
     }
 
     pub(crate) async fn destroy_of(
@@ -207,10 +214,18 @@ impl Engine {
     }
 
     /// Runs a call to its end or its limit. What is ready at once, as with the memory store, pays for neither.
-    async fn bounded<T>(&self, limits: &Limits, mut call: Call<'_, T>) -> Result<T, StoreError> {
+    async fn bounded<'a, T>(
+        &self,
+        limits: &Limits,
+        call: impl FnOnce() -> Call<'a, T>,
+    ) -> Result<T, StoreError> {
         if self.in_flight.load(Relaxed) >= limits.in_flight {
             return Err(StoreError::unavailable(Own("too many requests are waiting for it")));
         }
+        let mut call = match call() {
+            Call::Done(done) => return done,
+            Call::Later(call) => call,
+        };
         let first = std::future::poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
         if let Poll::Ready(done) = first {
             return done;

@@ -130,7 +130,7 @@ async fn rebase(state: &State, current: Option<Record>) -> Result<bool, Error> {
     };
     let theirs = config
         .codec
-        .decode(&current.data, &config.cookie)
+        .decode(current.data, &config.cookie)
         .map_err(|why| Error::store(Operation::Get, StoreError::corrupt(why)))?;
     let mut data = state.data();
     if current.principal != data.base_principal {

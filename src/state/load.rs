@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    mem,
     pin::Pin,
     sync::atomic::Ordering::{Relaxed, Release},
 };
@@ -75,7 +76,7 @@ impl State {
         key: StoreKey,
         found: Result<Option<Record>, StoreError>,
     ) -> Option<Rest<'_>> {
-        let record = match found {
+        let mut record = match found {
             Ok(Some(record)) => record,
             Ok(None) => {
                 tracing::debug!(session = %key.handle(), "no such session: the visitor is new");
@@ -86,7 +87,7 @@ impl State {
             }
             Err(error) => return Some(Box::pin(self.unreadable(presented, key, error))),
         };
-        let content = match self.config.codec.decode(&record.data, &self.config.cookie) {
+        let content = match self.config.codec.decode(mem::take(&mut record.data), &self.config.cookie) {
             Ok(content) => content,
             Err(why) => return Some(Box::pin(self.unreadable(presented, key, StoreError::corrupt(why)))),
         };
