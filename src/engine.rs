@@ -2,6 +2,8 @@
 //! turns for those who write the same session.
 
 use std::{
+    future::Future,
+    pin::Pin,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     task::Poll,
     time::Duration,
@@ -222,17 +224,24 @@ impl Engine {
         if self.in_flight.load(Relaxed) >= limits.in_flight {
             return Err(StoreError::unavailable(Own("too many requests are waiting for it")));
         }
-        let mut call = match call() {
-            Call::Done(done) => return done,
-            Call::Later(call) => call,
-        };
+        match call() {
+            Call::Done(done) => done,
+            // In a box, lest it be room in the future of every handler.
+            Call::Later(call) => Box::pin(self.wait(limits, call)).await,
+        }
+    }
+
+    async fn wait<T>(
+        &self,
+        limits: &Limits,
+        mut call: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + '_>>,
+    ) -> Result<T, StoreError> {
         let first = std::future::poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
         if let Poll::Ready(done) = first {
             return done;
         }
         let _waiting = Waiting::count(&self.in_flight);
-        // The timer is boxed, lest it be room in the future of every handler.
-        match Box::pin(timeout(limits.operation, call)).await {
+        match timeout(limits.operation, call).await {
             Ok(done) => done,
             Err(_) => Err(StoreError::in_doubt(Own("it did not answer in time"))),
         }

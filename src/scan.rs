@@ -5,6 +5,8 @@
 pub(crate) struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
+    /// There is no backslash and no control character in it, as in most: a string ends at the next quote.
+    plain: bool,
 }
 
 /// A string's place, without the quotes.
@@ -18,7 +20,9 @@ pub(crate) struct Quoted {
 impl<'a> Scanner<'a> {
     /// `at`: where to begin.
     pub(crate) fn new(text: &'a [u8], at: usize) -> Self {
-        Self { text, at }
+        let odd = |odd, byte: &u8| odd | (*byte == b'\\') | (*byte < 0x20);
+        let plain = !text.get(at..).unwrap_or_default().iter().fold(false, odd);
+        Self { text, at, plain }
     }
 
     pub(crate) fn at(&self) -> usize {
@@ -58,26 +62,35 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes a string.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn string(&mut self) -> Option<Quoted> {
+        if !self.plain {
+            return self.any_string();
+        }
+        self.expect(b'"')?;
+        let from = self.at;
+        let to = from + quote(&self.text[from..])?;
+        self.at = to + 1;
+        Some(Quoted { from, to, plain: true })
+    }
+
+    #[inline(never)]
+    fn any_string(&mut self) -> Option<Quoted> {
         self.expect(b'"')?;
         let (from, mut plain) = (self.at, true);
         loop {
-            self.at += ordinary(self.text.get(self.at..)?);
             match self.next()? {
                 b'"' => return Some(Quoted { from, to: self.at - 1, plain }),
                 b'\\' => {
                     plain = false;
                     self.escape()?;
                 }
-                // A control character.
-                _ => return None,
+                0..=0x1f => return None,
+                _ => self.at += ordinary(&self.text[self.at..]),
             }
         }
     }
 
-    // Apart, since it is seldom come to.
-    #[inline(never)]
     fn escape(&mut self) -> Option<()> {
         match self.next()? {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(()),
@@ -141,28 +154,88 @@ impl<'a> Scanner<'a> {
 
     /// Passes an object or an array: strings, and brackets in pairs. The rest of the grammar is seen to by whoever
     /// reads the value.
+    #[inline(never)]
     fn nested(&mut self) -> Option<()> {
         let mut open = Nesting::default();
+        if self.plain {
+            return self.nested_plain(open);
+        }
         loop {
-            let rest = self.text.get(self.at..)?;
-            let passed = rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']'))?;
-            self.at += passed;
-            let byte = rest[passed];
-            if byte == b'"' {
-                self.string()?;
-                continue;
-            }
-            self.at += 1;
-            let object = matches!(byte, b'{' | b'}');
-            if matches!(byte, b'{' | b'[') {
-                open.push(object);
-            } else if open.pop() != object {
-                return None;
-            } else if open.depth == 0 {
-                return Some(());
+            let byte = self.next()?;
+            match byte {
+                b'"' => {
+                    self.at -= 1;
+                    self.any_string()?;
+                }
+                b'{' | b'}' | b'[' | b']' if open.take(byte)? => return Some(()),
+                _ => {}
             }
         }
     }
+
+    /// The same where a string ends at the next quote: 64 bytes at a time.
+    fn nested_plain(&mut self, mut open: Nesting) -> Option<()> {
+        // All ones while in a string.
+        let mut in_string = 0_u64;
+        loop {
+            let rest = self.text.get(self.at..)?;
+            let block = match rest.first_chunk::<64>() {
+                Some(block) => *block,
+                None => {
+                    let mut block = [b' '; 64];
+                    block[..rest.len()].copy_from_slice(rest);
+                    block
+                }
+            };
+            let (quotes, brackets) = marks(&block);
+            let strings = parity(quotes) ^ in_string;
+            in_string = 0_u64.wrapping_sub(strings >> 63);
+            let mut marks = brackets & !strings;
+            while marks != 0 {
+                let place = marks.trailing_zeros() as usize;
+                if open.take(block[place])? {
+                    self.at += place + 1;
+                    return Some(());
+                }
+                marks &= marks - 1;
+            }
+            if rest.len() < 64 {
+                return None;
+            }
+            self.at += 64;
+        }
+    }
+}
+
+/// Where quotes and where brackets are: a bit for each byte.
+fn marks(block: &[u8; 64]) -> (u64, u64) {
+    let (mut quotes, mut brackets) = (0_u64, 0_u64);
+    for (i, part) in block.as_chunks::<8>().0.iter().enumerate() {
+        let word = u64::from_le_bytes(*part);
+        quotes |= bits(zeros(word ^ (ONES * u64::from(b'"')))) << (i * 8);
+        // In the bits that are left out `[{]}` differ from each other; `Y_y` and DEL, which are like them but for these, have
+        // no place outside of a string.
+        brackets |= bits(zeros((word | (ONES * 0x26)) ^ (ONES * 0x7f))) << (i * 8);
+    }
+    (quotes, brackets)
+}
+
+/// The top bit of each byte that is zero.
+fn zeros(word: u64) -> u64 {
+    !(((word & !TOPS).wrapping_add(!TOPS)) | word) & TOPS
+}
+
+/// The top bits of eight bytes, side by side.
+fn bits(tops: u64) -> u64 {
+    (tops >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+/// Each bit: whether the number of ones up to it is odd.
+fn parity(mut bits: u64) -> u64 {
+    for shift in [1, 2, 4, 8, 16, 32] {
+        bits ^= bits << shift;
+    }
+    bits
 }
 
 /// The objects (`true`) and arrays that are open, a bit each; only what is deeper than 64 levels is allocated.
@@ -174,6 +247,18 @@ struct Nesting {
 }
 
 impl Nesting {
+    /// Takes note of a bracket: whether it closes the outermost. `None`: it closes another than was opened.
+    fn take(&mut self, bracket: u8) -> Option<bool> {
+        let object = matches!(bracket, b'{' | b'}');
+        match bracket {
+            b'{' | b'[' => self.push(object),
+            b'}' | b']' if self.pop() == object => {}
+            b'}' | b']' => return None,
+            _ => {}
+        }
+        Some(self.depth == 0)
+    }
+
     fn push(&mut self, object: bool) {
         if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.outer.push(self.innermost);
@@ -194,20 +279,36 @@ impl Nesting {
     }
 }
 
-/// How many bytes there are before a quote, a backslash, a control character, or the end. Eight at a time.
+const ONES: u64 = 0x0101_0101_0101_0101;
+const TOPS: u64 = 0x8080_8080_8080_8080;
+
+/// The top bit of each byte that is below `n`; bytes from 0x80 on never are. What a borrow makes of the bytes above the
+/// first one is of no matter.
+fn below(word: u64, n: u64) -> u64 {
+    word.wrapping_sub(ONES * n) & !word & TOPS
+}
+
+/// Where the next quote is. Eight bytes at a time.
 #[inline]
+fn quote(text: &[u8]) -> Option<usize> {
+    let (words, last) = text.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let found = below(u64::from_le_bytes(*word) ^ (ONES * u64::from(b'"')), 1);
+        if found != 0 {
+            return Some(i * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    last.iter().position(|byte| *byte == b'"').map(|i| words.len() * 8 + i)
+}
+
+/// How many bytes there are before a quote, a backslash, a control character, or the end.
 fn ordinary(text: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const TOPS: u64 = 0x8080_8080_8080_8080;
-    // The top bit of each byte that is below `n`; bytes from 0x80 on never are. What a borrow makes of the bytes above
-    // the first one is of no matter.
-    let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word;
     let mut at = 0;
     while let Some(chunk) = text.get(at..).and_then(<[u8]>::first_chunk) {
         let word = u64::from_le_bytes(*chunk);
         let quote = below(word ^ (ONES * u64::from(b'"')), 1);
         let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
-        let special = (quote | backslash | below(word, 0x20)) & TOPS;
+        let special = quote | backslash | below(word, 0x20);
         if special != 0 {
             return at + special.trailing_zeros() as usize / 8;
         }

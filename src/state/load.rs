@@ -35,10 +35,7 @@ impl State {
 
     /// The same for the layer itself, which is no use of the session.
     pub(crate) async fn load_quietly(&self) -> Result<(), Error> {
-        let _one_at_a_time = match self.loading.try_lock() {
-            Ok(first) => first,
-            Err(_) => Box::pin(self.loading.lock()).await,
-        };
+        let _one_at_a_time = self.loading.enter().await;
         if !self.is_loaded() {
             self.fetch().await?;
             self.loaded.store(true, Release);
