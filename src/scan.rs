@@ -381,6 +381,20 @@ mod tests {
             }
         }
 
+        /// Brackets in strings, over several blocks; with escapes and without.
+        #[test]
+        fn what_stands_in_a_string_is_no_bracket(texts in prop::collection::vec(r#"[{}\[\],:a]{0,90}"#, 0..6), escaped: bool) {
+            let more = if escaped { "\"" } else { "" };
+            let value = serde_json::json!([{"a": texts, "b": more}, [texts, {"c": [], "d": {}}]]);
+            let text = serde_json::to_string(&value).expect("JSON");
+            let mut scanner = Scanner::new(text.as_bytes(), 0);
+            prop_assert_eq!(scanner.value().map(|()| scanner.at()), Some(text.len()));
+            let more = format!("{text}]}}\"");
+            let mut scanner = Scanner::new(more.as_bytes(), 0);
+            prop_assert_eq!(scanner.value().map(|()| scanner.at()), Some(text.len()));
+            prop_assert!((0..text.len()).all(|end| !passes(&text.as_bytes()[..end])));
+        }
+
         #[test]
         fn what_serde_json_writes_is_passed_whole_only(keys in prop::collection::vec(any::<String>(), 0..4), number: f64) {
             let value = serde_json::json!({"keys": keys, "number": number, "deep": [[{"x": keys}]]});
