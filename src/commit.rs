@@ -122,6 +122,10 @@ pub(crate) fn close_idle(state: &Arc<State>) -> Option<Debt> {
 
 /// Decides and carries out, once, with everything that the request has changed so far.
 async fn commit(state: Arc<State>) -> Result<Saved, Error> {
+    commit_now(&state).await.inspect_err(|error| state.failed(error))
+}
+
+async fn commit_now(state: &State) -> Result<Saved, Error> {
     let _one_at_a_time = state.committing.enter().await;
     if !state.is_loaded() {
         match state.intent().ending {
@@ -133,16 +137,12 @@ async fn commit(state: Arc<State>) -> Result<Saved, Error> {
             Ending::Regenerated => Box::pin(state.load()).await?,
         }
     }
-    let saved = if !state.is_loaded() || state.flags.degraded.load(Relaxed) {
-        Box::pin(end_unread(&state)).await?
+    if !state.is_loaded() || state.flags.degraded.load(Relaxed) {
+        Box::pin(end_unread(state)).await
     } else {
-        let decision = decision(&state).await?;
-        carry_out(&state, decision).await?
-    };
-    if saved != Saved::Unchanged {
-        tracing::debug!(outcome = ?saved, "session saved");
+        let decision = decision(state).await?;
+        carry_out(state, decision).await
     }
-    Ok(saved)
 }
 
 /// What is to be done, and the intent that it carries out.
@@ -242,7 +242,12 @@ async fn create(state: &State, intent: Intent) -> Result<Saved, Error> {
 /// Ends a stored session. If that fails, its successor goes too: half of a change of id would be worse than none.
 async fn end(state: &State, old: &SessionId, successor: Option<&StoreKey>) -> Result<(), Error> {
     let config = &*state.config;
-    let Err(error) = takeover::end(config, old).await else { return Ok(()) };
+    let Err(error) = takeover::end(config, old).await else {
+        if successor.is_none() {
+            config.observer.destroyed(&config.key(old));
+        }
+        return Ok(());
+    };
     if let Some(successor) = successor
         && let Err(error) = config.engine.destroy(&config.limits, successor).await
     {
@@ -305,9 +310,10 @@ async fn touch(state: &State) -> Result<Saved, Error> {
         }
     };
     if !alive {
-        tracing::debug!(session = %origin.key.handle(), "a session that has ended was not extended");
+        config.observer.not_touched(&origin.key);
         return Ok(Saved::Unchanged);
     }
+    config.observer.touched(&origin.key, life.store);
     let mut data = state.data();
     if let Some(origin) = data.origin.as_mut() {
         origin.expires_at = origin.expires_at.max(life.store);

@@ -13,6 +13,7 @@ use crate::{
     hooks::Hooks,
     id::{SessionId, StoreKey, Text},
     lifetime::Lifetime,
+    observe::Observer,
     store::{SharedByPrincipal, SharedPredecessor},
     transport::Carrier,
 };
@@ -31,6 +32,8 @@ pub(crate) struct KeepNewest {
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) engine: Arc<Engine>,
+    /// Who is told what happens.
+    pub(crate) observer: Observer,
     /// Whose sessions are taken over.
     pub(crate) predecessor: Option<SharedPredecessor>,
     pub(crate) carrier: Carrier,

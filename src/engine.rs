@@ -16,7 +16,9 @@ use tokio::{
 
 use crate::{
     clock::Timestamp,
+    error::Operation,
     id::StoreKey,
+    observe::Watch,
     store::{
         Applied, Call, Connection, Found, Layout, Owner, Record, SharedByPrincipal, SharedStore, StoreError,
         StoreErrorKind, When, Which, Written,
@@ -32,6 +34,7 @@ const TURNS: usize = 256;
 pub(crate) struct Engine {
     store: SharedStore,
     connection: Option<watch::Receiver<Connection>>,
+    watch: Watch,
     in_flight: AtomicUsize,
     turns: Box<[Mutex<()>]>,
 }
@@ -66,19 +69,28 @@ impl Default for Limits {
 impl Engine {
     pub(crate) fn new(store: SharedStore) -> Self {
         let connection = store.0.connection();
+        let watch = Watch::new(store.0.name(), connection.as_ref());
         let turns = (0..TURNS).map(|_| Mutex::new(())).collect();
-        Self { store, connection, in_flight: AtomicUsize::new(0), turns }
+        Self { store, connection, watch, in_flight: AtomicUsize::new(0), turns }
     }
 
     pub(crate) fn store(&self) -> &SharedStore {
         &self.store
     }
 
+    /// Who looks on.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
     pub(crate) async fn get(&self, limits: &Limits, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        if !self.is_connected() {
-            Box::pin(self.wait_for_connection(limits)).await?;
-        }
-        self.bounded(limits, || self.store.0.get(key)).await
+        let call = async {
+            if !self.is_connected() {
+                Box::pin(self.wait_for_connection(limits)).await?;
+            }
+            self.bounded(limits, || self.store.0.get(key)).await
+        };
+        self.watch.call(Operation::Get, key, call).await
     }
 
     /// A write. `repeat`: what it does to be made twice.
@@ -93,7 +105,8 @@ impl Engine {
         // A record of `Layout::Plain` that is in the way of a new one does not tell whose it is.
         let told = repeat == Repeat::Harmless && (key.layout() == Layout::Native || when != When::Absent);
         let told = |written: &Written| told || *written == Written::Done;
-        self.twice(limits, || self.store.0.set(key, record, when), told).await
+        let call = self.twice(limits, || self.store.0.set(key, record, when), told);
+        self.watch.call(Operation::Set, key, call).await
     }
 
     pub(crate) async fn touch(
@@ -102,11 +115,14 @@ impl Engine {
         key: &StoreKey,
         expires_at: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.bounded(limits, || self.store.0.touch(key, expires_at)).await
+        self.watch
+            .call(Operation::Touch, key, self.bounded(limits, || self.store.0.touch(key, expires_at)))
+            .await
     }
 
     pub(crate) async fn destroy(&self, limits: &Limits, key: &StoreKey) -> Result<(), StoreError> {
-        self.twice(limits, || self.store.0.destroy(key), |()| true).await
+        let call = self.twice(limits, || self.store.0.destroy(key), |()| true);
+        self.watch.call(Operation::Destroy, key, call).await
     }
 
     pub(crate) async fn rotate(
@@ -119,7 +135,8 @@ impl Engine {
     ) -> Result<Written, StoreError> {
         // An own record under the new key, which nobody else knows, is recognised: what is refused was not carried out.
         let told = |written: &Written| new.layout() == Layout::Native || *written == Written::Done;
-        self.twice(limits, || self.store.0.rotate(old, when, new, record), told).await
+        let call = self.twice(limits, || self.store.0.rotate(old, when, new, record), told);
+        self.watch.call(Operation::Rotate, old, call).await
     }
 
     /// A call that changes something. If the store is away or cannot say whether it has happened, it is made once

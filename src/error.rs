@@ -46,6 +46,23 @@ pub enum Operation {
 impl Operation {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Get, Self::Set, Self::Touch, Self::Destroy, Self::Rotate];
+
+    /// The word for it in logs and metrics.
+    ///
+    /// ```
+    /// # use axum_generic_session::Operation;
+    /// assert_eq!(Operation::ALL.map(Operation::name), ["get", "set", "touch", "destroy", "rotate"]);
+    /// ```
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Set => "set",
+            Self::Touch => "touch",
+            Self::Destroy => "destroy",
+            Self::Rotate => "rotate",
+        }
+    }
 }
 
 /// A session call failed.
@@ -135,10 +152,11 @@ impl Error {
 
     /// Puts the error into the log.
     pub(crate) fn report(&self) {
+        let (operation, kind) = (self.operation().map(Operation::name), self.kind_name());
         if self.status().is_server_error() {
-            tracing::error!(operation = ?self.0.operation, error = %self, "session request failed");
+            tracing::error!(operation, kind, error = %self, "session request failed");
         } else {
-            tracing::debug!(operation = ?self.0.operation, error = %self, "session request refused");
+            tracing::debug!(operation, kind, error = %self, "session request refused");
         }
     }
 
@@ -172,6 +190,22 @@ impl Error {
     #[must_use]
     pub fn operation(&self) -> Option<Operation> {
         self.0.operation
+    }
+
+    /// The word for it in logs and metrics.
+    pub(crate) fn kind_name(&self) -> &'static str {
+        match &self.0.kind {
+            Kind::Store(error) => error.kind().name(),
+            Kind::Gone => "gone",
+            Kind::Conflict => "conflict",
+            Kind::Closed(_) => "closed",
+            Kind::MissingLayer => "missing_layer",
+            Kind::Data(..) => "data",
+            Kind::TooLarge { .. } => "too_large",
+            Kind::Hook { .. } => "hook",
+            Kind::Id(_) => "id",
+            Kind::Cookie(_) => "cookie",
+        }
     }
 
     /// What the store said, if it was the store.

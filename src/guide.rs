@@ -10,6 +10,7 @@
 //! | [scaling] | more than one process; deploys; changing keys |
 //! | [after_response] | WebSockets, event streams, spawned tasks |
 //! | [testing] | handlers alone, whole routers, time, failing stores |
+//! | [observability] | the log, metrics, the inspector |
 //! | [security] | attacks and answers; what is left to you |
 //! | [recipes] | `CurrentUser`, OAuth, CSRF, CORS, mobile apps, tenants, flash messages, carts, cookie jars |
 //! | [faq] | what goes wrong most often |
@@ -43,6 +44,8 @@ pub mod scaling {}
 pub mod after_response {}
 #[doc = include_str!("../docs/guide/testing.md")]
 pub mod testing {}
+#[doc = include_str!("../docs/guide/observability.md")]
+pub mod observability {}
 #[doc = include_str!("../docs/guide/security.md")]
 pub mod security {}
 #[doc = include_str!("../docs/guide/recipes.md")]

@@ -23,6 +23,7 @@ use crate::{
     lifetime::{DEFAULT_TTL, Lifetime, Rolling},
     listing::{CanList, Listing, NoListing},
     manager::Sessions,
+    observe::Observer,
     session::Main,
     store::{
         BoxError, ByPrincipal, Guarantee, Predecessor, SharedByPrincipal, SharedPredecessor, SharedStore,
@@ -135,8 +136,10 @@ impl<K, L> SessionLayer<K, L> {
                 see!("stores", "a-store-of-your-own")
             );
         }
+        let engine = Arc::new(Engine::new(store));
         let config = Config {
-            engine: Arc::new(Engine::new(store)),
+            observer: Observer::new("axum.sid", engine.watch()),
+            engine,
             predecessor: None,
             carrier: Carrier {
                 transport: Transport::cookie(),
@@ -489,6 +492,8 @@ impl<K, L> SessionLayer<K, L> {
             Arc::make_mut(&mut config).codec = Codec::Koa { signed };
         }
         config.check().map_err(ConfigError)?;
+        let observer = Observer::new(&config.carrier.name, config.engine.watch());
+        Arc::make_mut(&mut config).observer = observer;
         Ok(self.ready.get_or_init(|| config).clone())
     }
 }

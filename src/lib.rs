@@ -33,6 +33,7 @@
 //! This page is what everybody needs to know. The [guide] goes on: [start](guide::start),
 //! [typed sessions](guide::typed), [login](guide::login), [defer](guide::defer), [stores](guide::stores),
 //! [more than one process](guide::scaling), [after the response](guide::after_response), [testing](guide::testing),
+//! [observability](guide::observability),
 //! [security](guide::security), [recipes](guide::recipes) (`CurrentUser`, OAuth, CSRF, CORS, mobile apps, tenants, carts...),
 //! and the [questions that everybody asks](guide::faq).
 //!
@@ -137,6 +138,8 @@
 //! | `redis-store` | | Redis and Valkey; `redis-rustls` for TLS |
 //! | `postgres-store`, `mysql-store` | | over the application's sqlx pool |
 //! | `tower-sessions-store` | | stores written for tower-sessions 0.15, as stores and for taking their sessions over; `tower-sessions-014-store` for 0.14 |
+//! | `metrics` | | figures through the facade of the crate `metrics`, and a Grafana dashboard: [observability](guide::observability) |
+//! | `inspector` | | a page for operators: counts, plots, the store, one session by its handle |
 //! | `testing` | | [helpers for the tests of an application](guide::testing) |
 //! | `store-contract` | | the conformance suite, for whoever writes a store |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -168,6 +171,9 @@ mod transport;
 pub mod store;
 mod hooks;
 mod lifetime;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+mod observe;
 mod engine;
 mod config;
 mod listing;
@@ -181,6 +187,8 @@ mod principal;
 mod manager;
 mod layer;
 mod service;
+#[cfg(feature = "inspector")]
+pub mod inspector;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(doc)]
@@ -190,6 +198,8 @@ mod properties;
 
 pub use ::cookie::{Key, SameSite};
 
+#[cfg(feature = "inspector")]
+pub use crate::inspector::Inspector;
 #[cfg(feature = "memory-store")]
 pub use crate::store::MemoryStore;
 #[cfg(feature = "mysql-store")]

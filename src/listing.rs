@@ -63,7 +63,7 @@ pub(crate) async fn find(
     let found = config.engine.sessions_of(&config.limits, store, owner).await?;
     let mut seen = Vec::with_capacity(found.len());
     for found in found {
-        let content = match config.codec.decode(found.record.data, &config.cookie) {
+        let content = match config.codec.decode(found.record.data.clone(), &config.cookie) {
             Ok(content) => content,
             Err(why) => {
                 // Nobody can use it, so nobody misses it in a list.
@@ -100,7 +100,8 @@ pub(crate) async fn end(
     which: Which,
 ) -> Result<u64, StoreError> {
     let owner = Owner { prefix: config.prefix.as_str(), principal };
-    config.engine.destroy_of(&config.limits, store, owner, which).await
+    let ended = config.engine.destroy_of(&config.limits, store, owner, which).await;
+    ended.inspect(|number| config.observer.destroyed_of(*number))
 }
 
 /// The moment of a login: after that of every login before it, whatever the clocks of their nodes say.

@@ -69,7 +69,9 @@ impl<K, L: Sync> Sessions<K, L> {
     /// # Errors
     /// When the store fails.
     pub async fn destroy(&self, id: &SessionId) -> Result<(), Error> {
-        end(&self.config, id).await.map_err(|e| Error::store(Operation::Destroy, e))
+        let done = end(&self.config, id).await.map_err(|e| Error::store(Operation::Destroy, e));
+        let (observer, key) = (&self.config.observer, self.config.key(id));
+        done.inspect(|()| observer.destroyed(&key)).inspect_err(|error| observer.failed(Some(&key), error))
     }
 
     /// The sessions of this principal, as [`Session::set_principal`] has named it: for "your devices", "sign out

@@ -109,7 +109,8 @@ impl<T: SessionData, K> Session<T, K> {
     pub async fn transact<R>(&self, mut change: impl FnMut(&mut T) -> R + Send) -> Result<R, Error> {
         self.state.load().await?;
         self.must_be_savable(true)?;
-        commit::transact(&self.state, |data| edit(data, &mut change)).await
+        let done = commit::transact(&self.state, |data| edit(data, &mut change)).await;
+        done.inspect_err(|error| self.state.failed(error))
     }
 
     /// Replaces the whole session, the keys of other views included.

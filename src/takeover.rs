@@ -53,7 +53,7 @@ async fn move_over(config: &Config, id: &SessionId, key: &StoreKey) -> Result<Op
     }
     let left = leave(config, id).await;
     if let Ok(true) = left {
-        tracing::debug!(session = %key.handle(), "session taken over");
+        config.observer.taken_over(key);
         return Ok(Some(record));
     }
     // Not there any more: another request has moved it since it was found, and ended it. Or not to be removed: in both

@@ -145,12 +145,8 @@ async fn rebase(state: &State, current: Option<Record>) -> Result<bool, Error> {
     }
     if !data.edits.replaced {
         let merged = merge(&data.base.object, data.object(), &theirs.object);
-        if merged.clashes > 0 {
-            tracing::debug!(
-                session = %origin.key.handle(),
-                keys = merged.clashes,
-                "two requests changed the same keys of a session; the later one wins"
-            );
+        if moved {
+            config.observer.merged(&origin.key, merged.clashes);
         }
         data.edits.object = Some(merged.object);
         data.edition += 1;

@@ -70,6 +70,7 @@ pub(super) fn version(state: &State, begins: bool, login: Option<Timestamp>) -> 
 pub(super) fn adopt(state: &State, id: SessionId, key: StoreKey, version: Version) {
     let mut data = state.data();
     let Version { record, content, principal, life, edition } = version;
+    state.config.observer.stored(data.origin.as_ref().map(|old| &old.key), &key, &record, content.created);
     data.origin =
         Some(Origin { id: id.clone(), key, tag: record.tag, expires_at: record.expires_at, stale: false });
     if data.edition == edition {

@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    mem,
     pin::Pin,
     sync::atomic::Ordering::{Relaxed, Release},
 };
@@ -37,10 +36,16 @@ impl State {
     pub(crate) async fn load_quietly(&self) -> Result<(), Error> {
         let _one_at_a_time = self.loading.enter().await;
         if !self.is_loaded() {
-            self.fetch().await?;
+            self.fetch().await.inspect_err(|error| self.failed(error))?;
             self.loaded.store(true, Release);
         }
         Ok(())
+    }
+
+    /// Tells whoever looks on that this session could not be loaded or saved.
+    pub(crate) fn failed(&self, error: &Error) {
+        let key = self.data().origin.as_ref().map(|origin| origin.key.clone());
+        self.config.observer.failed(key.as_ref(), error);
     }
 
     // What is seldom waited for is boxed: it would else be room in the future of every handler.
@@ -73,10 +78,10 @@ impl State {
         key: StoreKey,
         found: Result<Option<Record>, StoreError>,
     ) -> Option<Rest<'_>> {
-        let mut record = match found {
+        let record = match found {
             Ok(Some(record)) => record,
             Ok(None) => {
-                tracing::debug!(session = %key.handle(), "no such session: the visitor is new");
+                self.config.observer.unknown(&key);
                 let mut data = self.data();
                 data.way = presented.way;
                 data.unknown = true;
@@ -84,11 +89,12 @@ impl State {
             }
             Err(error) => return Some(Box::pin(self.unreadable(presented, key, error))),
         };
-        let content = match self.config.codec.decode(mem::take(&mut record.data), &self.config.cookie) {
+        let content = match self.config.codec.decode(record.data.clone(), &self.config.cookie) {
             Ok(content) => content,
             Err(why) => return Some(Box::pin(self.unreadable(presented, key, StoreError::corrupt(why)))),
         };
         if self.is_over(&content) {
+            self.config.observer.invalid(&key);
             self.adopt(presented, key, record, content);
             self.refuse();
             return None;
@@ -99,6 +105,9 @@ impl State {
                 let snapshot = Snapshot::new(content.object.clone(), cookie);
                 let valid = hook(Candidate::new(self.parts(), snapshot)).await;
                 let valid = valid.map_err(|source| Error::new(Kind::Hook { hook: "valid", source }))?;
+                if !valid {
+                    self.config.observer.invalid(&key);
+                }
                 self.adopt(presented, key, record, content);
                 if !valid {
                     self.refuse();
@@ -111,6 +120,7 @@ impl State {
     }
 
     fn adopt(&self, presented: Presented, key: StoreKey, record: Record, content: Content) {
+        self.config.observer.loaded(&key, &record, content.created);
         let Presented { id, stale, way } = presented;
         let mut data = self.data();
         data.way = way;
@@ -127,7 +137,7 @@ impl State {
     /// The store failed, or what it holds is no session.
     async fn unreadable(&self, presented: Presented, key: StoreKey, why: StoreError) -> Result<(), Error> {
         if why.kind() == StoreErrorKind::Corrupt && self.config.discard_corrupt {
-            tracing::error!(session = %key.handle(), error = %why, "a stored session is discarded");
+            self.config.observer.discarded(&key, &why);
             let Presented { id, way, .. } = presented;
             let mut data = self.data();
             data.way = way;
@@ -178,7 +188,7 @@ impl State {
             // A logout, or a new id, that has not come about must not look as if it had.
             Verdict::Continue if operation != Operation::Get && !self.intent_is(Ending::None) => Err(error),
             Verdict::Continue => {
-                tracing::warn!(?operation, %error, "session request goes on after an error");
+                self.config.observer.went_on(operation, &error);
                 self.flags.degraded.store(operation == Operation::Get, Relaxed);
                 Ok(())
             }

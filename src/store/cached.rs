@@ -286,6 +286,10 @@ impl<Front: Store, Back: Store> Store for CachedStore<Front, Back> {
         self.back.guarantee()
     }
 
+    fn held(&self) -> Option<usize> {
+        self.back.held()
+    }
+
     fn name(&self) -> &'static str {
         self.back.name()
     }

@@ -40,6 +40,8 @@ pub(crate) trait DynStore: Send + Sync + 'static {
     ) -> Call<'a, Written>;
     fn connection(&self) -> Option<watch::Receiver<Connection>>;
     fn guarantee(&self) -> Guarantee;
+    #[cfg(feature = "inspector")]
+    fn held(&self) -> Option<usize>;
     fn name(&self) -> &'static str;
 }
 
@@ -76,6 +78,11 @@ impl<S: Store> DynStore for S {
 
     fn guarantee(&self) -> Guarantee {
         Store::guarantee(self)
+    }
+
+    #[cfg(feature = "inspector")]
+    fn held(&self) -> Option<usize> {
+        Store::held(self)
     }
 
     fn name(&self) -> &'static str {
@@ -145,6 +152,10 @@ impl<S: Store> Store for Arc<S> {
 
     fn guarantee(&self) -> Guarantee {
         Store::guarantee(&**self)
+    }
+
+    fn held(&self) -> Option<usize> {
+        Store::held(&**self)
     }
 
     fn name(&self) -> &'static str {

@@ -44,6 +44,22 @@ pub enum Applied {
     Unknown,
 }
 
+impl StoreErrorKind {
+    /// The word for it in logs and metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Unavailable(Applied::No) => "unavailable",
+            Self::Unavailable(Applied::Unknown) => "in_doubt",
+            Self::ReadOnly => "read_only",
+            Self::Full => "full",
+            Self::TooLarge => "too_large",
+            Self::Corrupt => "corrupt",
+            Self::Denied => "denied",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+}
+
 impl StoreError {
     /// An error of this kind, caused by `source` (a driver's error, or a sentence).
     ///

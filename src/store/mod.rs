@@ -383,6 +383,12 @@ pub trait Store: Send + Sync + 'static {
         Guarantee::Atomic
     }
 
+    /// How many records the engine holds, where it knows without asking anybody; those may be among them that have
+    /// expired and were not swept yet. For the pages of operators.
+    fn held(&self) -> Option<usize> {
+        None
+    }
+
     /// A word for logs: which engine this is.
     fn name(&self) -> &'static str {
         "custom"

@@ -333,6 +333,10 @@ impl<S: Store> Store for ProbeStore<S> {
         self.store.guarantee()
     }
 
+    fn held(&self) -> Option<usize> {
+        self.store.held()
+    }
+
     fn name(&self) -> &'static str {
         self.store.name()
     }

@@ -341,6 +341,10 @@ impl Store for MemoryStore {
         Some(Ok(self.extend(key, expires_at)))
     }
 
+    fn held(&self) -> Option<usize> {
+        Some(self.len())
+    }
+
     fn name(&self) -> &'static str {
         "memory"
     }

@@ -50,8 +50,9 @@ const LONGEST: usize = 512 * 1024 * 1024 - 64 * 1024;
 ///
 /// # What it needs
 ///
-/// Redis 6.2 or newer, or Valkey; a user who may run scripts (`+eval +evalsha`); `maxmemory-policy noeviction`,
-/// or sessions end when memory does. Redis acknowledges a write before it is on its disk: with
+/// Redis 6.2 or newer, or Valkey; a user who may run scripts (`+eval +evalsha`), and the commands on strings and keys
+/// that they consist of, on keys of the layer's prefix; where sessions have a principal, sorted sets and `TIME`
+/// too (`+@sortedset +time`). `maxmemory-policy noeviction`, or sessions end when memory does. Redis acknowledges a write before it is on its disk: with
 /// `appendfsync always` an acknowledged write outlives a crash, with the default a crash may lose the last
 /// second. Writes that a primary had not passed on when it failed are lost with it;
 /// [`ack_replicas`](RedisStoreBuilder::ack_replicas) makes that rare.
