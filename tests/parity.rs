@@ -4,6 +4,9 @@
 //! `docs/differences.md`. One that is not listed fails this test, and so does one that is listed and not there.
 #![cfg(all(feature = "memory-store", feature = "testing"))]
 
+#[path = "servers/example.rs"]
+mod example;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -12,7 +15,6 @@ use std::{
 };
 
 use serde::Deserialize;
-use serde_json::Value;
 
 #[derive(Deserialize)]
 struct Accepted {
@@ -22,7 +24,7 @@ struct Accepted {
 #[test]
 fn behaves_as_recorded_except_where_it_is_argued() {
     let node = Node::find();
-    let server = server();
+    let server = example::program("parity");
     let played = Path::new(env!("CARGO_TARGET_TMPDIR")).join("parity");
     let _ = fs::remove_dir_all(&played);
     let directory = server.parent().expect("a directory");
@@ -95,35 +97,4 @@ impl Node {
         let said = String::from_utf8_lossy(&stdout);
         assert!(status.success(), "{script:?}: {status}\n{said}{}", String::from_utf8_lossy(&stderr));
     }
-}
-
-/// The example's program, built as this test is built: `cargo test --test parity` alone would leave it as it was.
-fn server() -> PathBuf {
-    let features: Vec<_> = [
-        ("redis-store", cfg!(feature = "redis-store")),
-        ("redis-rustls", cfg!(feature = "redis-rustls")),
-        ("sqlite-store", cfg!(feature = "sqlite-store")),
-        ("postgres-store", cfg!(feature = "postgres-store")),
-        ("mysql-store", cfg!(feature = "mysql-store")),
-        ("store-contract", cfg!(feature = "store-contract")),
-        ("testing", true),
-    ]
-    .into_iter()
-    .filter_map(|(feature, on)| on.then_some(feature))
-    .collect();
-    let mut build = Command::new(env!("CARGO"));
-    build.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--example", "parity", "--quiet"]);
-    build.args(["--message-format", "json", "--features", &features.join(",")]);
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
-    let Output { status, stdout, stderr } = build.output().expect("cargo");
-    assert!(status.success(), "{build:?}: {status}\n{}", String::from_utf8_lossy(&stderr));
-    let messages = String::from_utf8_lossy(&stdout);
-    let built =
-        messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find_map(|message| {
-            let is_it = message["target"]["name"] == "parity" && message["target"]["kind"][0] == "example";
-            is_it.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
-        });
-    built.expect("cargo names the program that it has built")
 }

@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -11,7 +11,7 @@ use axum::http::Method;
 use fantoccini::{Client, Locator, cookies::Cookie, wd::WebDriverCompatibleCommand};
 use serde_json::{Value, json};
 
-use crate::servers::{Server, browser::Browser};
+use crate::servers::{Server, browser::Browser, example};
 
 pub const PASSWORD: &str = "kettle whistles softly";
 
@@ -30,7 +30,9 @@ impl Site {
         let start = move || {
             let mut server = Server::prepare();
             let port = server.port;
-            server.start(Command::new(example()).args(["--port", &port.to_string()]).args(flags));
+            server.start(
+                Command::new(example::program("account")).args(["--port", &port.to_string()]).args(flags),
+            );
             server.wait_until("the example", || Server::listens(port));
             Self { server, browser: Browser::start() }
         };
@@ -81,19 +83,6 @@ impl Site {
     pub async fn stop(self) {
         tokio::task::spawn_blocking(move || drop(self)).await.expect("the end");
     }
-}
-
-/// The example as a program: built by `cargo test`, or now.
-fn example() -> PathBuf {
-    let tests = std::env::current_exe().expect("a path");
-    let built = tests.ancestors().nth(2).expect("the build folder").join("examples/account");
-    if !built.exists() {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--all-features", "--example", "account"]);
-        cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-        assert!(cargo.status().expect("cargo runs").success(), "the example does not build");
-    }
-    built
 }
 
 /// A browser at the site.

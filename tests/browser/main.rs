@@ -5,14 +5,10 @@
 #[path = "../servers/mod.rs"]
 mod servers;
 
-use std::{
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{net::TcpListener, path::Path, process::Command};
 
 use fantoccini::{Client, Locator};
-use servers::{Server, browser::Browser, free_port, node};
+use servers::{Server, browser::Browser, example, free_port, node};
 
 /// `run.sh`, and everything that it has started.
 struct Site {
@@ -29,7 +25,9 @@ impl Site {
         let mut server = Server::prepare();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/node-migration/run.sh");
         let mut run = Command::new(script);
-        run.arg(port.to_string()).env("NODE_PATH", node::packages()).env("AXUM_APP", example());
+        run.arg(port.to_string())
+            .env("NODE_PATH", node::packages())
+            .env("AXUM_APP", example::program("node-migration"));
         server.start(&mut run);
         server.wait_until("the example", || (0..4).all(|n| Server::listens(port + n)));
         Self { server, port }
@@ -45,19 +43,6 @@ impl Drop for Site {
         // The script ends what it has started, if it is asked to.
         self.server.stop("TERM");
     }
-}
-
-/// The example as a program: built by `cargo test`, or now.
-fn example() -> PathBuf {
-    let tests = std::env::current_exe().expect("a path");
-    let built = tests.ancestors().nth(2).expect("the build folder").join("examples/node-migration");
-    if !built.exists() {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--all-features", "--example", "node-migration"]);
-        cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-        assert!(cargo.status().expect("cargo runs").success(), "the example does not build");
-    }
-    built
 }
 
 async fn text(visitor: &Client, css: &str) -> String {

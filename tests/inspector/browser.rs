@@ -1,11 +1,11 @@
 //! The example in real headless Chromium: wide and narrow, light and dark, with a keyboard, without JavaScript.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{process::Command, time::Duration};
 
 use fantoccini::{Client, Locator};
 use serde_json::{Value, json};
 
-use crate::servers::{Server, browser::Browser, free_port};
+use crate::servers::{Server, browser::Browser, example::program, free_port};
 
 /// The example, and a browser.
 struct Stage {
@@ -19,7 +19,7 @@ impl Stage {
         let start = || {
             let mut example = Server::prepare();
             let port = free_port();
-            example.start(Command::new(program()).arg(port.to_string()));
+            example.start(Command::new(program("inspector")).arg(port.to_string()));
             example.wait_until("the example", || Server::listens(port));
             Self { example, browser: Browser::start(), port }
         };
@@ -35,19 +35,6 @@ impl Stage {
         let Self { example, browser, .. } = self;
         tokio::task::spawn_blocking(move || drop((example, browser))).await.expect("the end");
     }
-}
-
-/// The example as a program: built by `cargo test`, or now.
-fn program() -> PathBuf {
-    let tests = std::env::current_exe().expect("a path");
-    let built = tests.ancestors().nth(2).expect("the build folder").join("examples/inspector");
-    if !built.exists() {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--all-features", "--example", "inspector"]);
-        cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-        assert!(cargo.status().expect("cargo runs").success(), "the example does not build");
-    }
-    built
 }
 
 async fn run(page: &Client, script: &str) -> Value {

@@ -13,6 +13,7 @@ mod kit;
 mod lost;
 mod migrate;
 mod outages;
+mod partitions;
 mod owners;
 #[path = "../servers/mod.rs"]
 mod servers;

@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test crate uses the servers it needs")]
 
 pub mod browser;
+pub mod example;
 pub mod proxy;
 #[cfg(feature = "redis-store")]
 pub mod redis;

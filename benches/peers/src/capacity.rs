@@ -26,8 +26,6 @@ const READS: usize = 20_000;
 const DAY: Duration = Duration::from_secs(86_400);
 /// Rows that one sweep deletes.
 const BATCH: u32 = 1000;
-/// Sessions that are written well within their life of two seconds.
-const PART: usize = 2000;
 
 /// A tenth of the sessions, then all of them: what grows in between grows with their number.
 pub fn rows(sessions: usize) -> Vec<Row> {
@@ -59,7 +57,7 @@ async fn on_redis(sessions: usize) -> Vec<Row> {
     let expired = || server.info("expired_keys").parse::<usize>().expect("a number");
     // As many as stay: Redis takes its time where fewer than a tenth of the keys are dead.
     let (doomed, before) = (sessions, expired());
-    let (life, began) = (Duration::from_secs(10), Instant::now());
+    let (life, began) = (Duration::from_secs(60), Instant::now());
     let _ = fill(&store, doomed, SystemClock.now().saturating_add(life)).await;
     tokio::time::sleep(life.saturating_sub(began.elapsed())).await;
     let began = Instant::now();
@@ -178,12 +176,10 @@ async fn swept<F: Future<Output = Result<u64, StoreError>>>(
     count: usize,
     sweep: impl Fn(u32) -> F,
 ) -> Row {
-    let life = Duration::from_secs(2);
-    // In parts, since a part has to be written before it expires.
-    for _ in 0..count / PART {
-        let _ = fill(store, PART, SystemClock.now().saturating_add(life)).await;
-    }
-    tokio::time::sleep(life).await;
+    // Long enough to write them all before they expire: what has expired already is not stored.
+    let (life, began) = (Duration::from_secs(60), Instant::now());
+    let _ = fill(store, count, SystemClock.now().saturating_add(life)).await;
+    tokio::time::sleep(life.saturating_sub(began.elapsed())).await;
     let (mut rows, mut took) = (0, Duration::ZERO);
     loop {
         let began = Instant::now();
