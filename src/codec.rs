@@ -72,7 +72,7 @@ impl Codec {
     }
 
     /// Reads a record's data. The error says what is wrong with them and nothing of what they say.
-    pub(crate) fn decode(self, data: &Bytes, layer: &CookieOptions) -> Result<Content, BoxError> {
+    pub(crate) fn decode(self, data: Bytes, layer: &CookieOptions) -> Result<Content, BoxError> {
         match self {
             Self::Native => decode_native(data, layer),
             Self::Koa { .. } | Self::Express => node::decode(self, data, layer),
@@ -152,9 +152,9 @@ fn plain_header(data: &[u8]) -> Option<(Timestamp, usize)> {
     Some((Timestamp::from_millis(millis), HEADER.len() + digits + 2))
 }
 
-fn decode_native(data: &Bytes, layer: &CookieOptions) -> Result<Content, BoxError> {
-    if let Some((created, length)) = plain_header(data) {
-        let object = Object::parse(data.slice(length..)).ok_or(NO_OBJECT)?;
+fn decode_native(data: Bytes, layer: &CookieOptions) -> Result<Content, BoxError> {
+    if let Some((created, length)) = plain_header(&data) {
+        let object = Object::parse_from(data, length).ok_or(NO_OBJECT)?;
         return Ok(Content { created: Some(created), object, ..Content::default() });
     }
     let end = data.iter().position(|b| *b == b'\n').ok_or("the envelope has no header line")?;
@@ -165,7 +165,7 @@ fn decode_native(data: &Bytes, layer: &CookieOptions) -> Result<Content, BoxErro
             format!("the envelope has version {}, this code reads version {VERSION}", header.v).into()
         );
     }
-    let object = Object::parse(data.slice(end + 1..)).ok_or(NO_OBJECT)?;
+    let object = Object::parse_from(data, end + 1).ok_or(NO_OBJECT)?;
     Ok(Content {
         created: Some(Timestamp::from_millis(header.created)),
         since: header.since.map(Timestamp::from_millis),

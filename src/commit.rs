@@ -30,7 +30,7 @@ use crate::{
     hooks::Later,
     id::{SessionId, StoreKey},
     rules::{Action, Ending, decide},
-    state::{Data, Edits, Intent, Owed, State},
+    state::{Data, Debt, Edits, Intent, Owed, State},
     store::{StoreError, When, Written},
     takeover,
     transport::Presented,
@@ -94,27 +94,30 @@ impl Future for Committing {
     }
 }
 
-/// Whether there is nothing to commit, as after most requests. `false` also where only waiting could tell.
-pub(crate) fn is_idle(state: &Arc<State>) -> bool {
+/// Closes the session if there is nothing to commit, as after most requests; what is owed is to be told. `None` also where
+/// only waiting could tell.
+pub(crate) fn close_idle(state: &Arc<State>) -> Option<Debt> {
     // A commit holds the state too; with no other handle left there is none.
-    let mine = if Arc::strong_count(state) == 1 { None } else { Some(state.committing.try_lock()) };
-    if matches!(mine, Some(Err(_))) {
-        return false;
+    let _mine = if Arc::strong_count(state) == 1 { None } else { Some(state.committing.try_enter()?) };
+    let loaded = state.is_loaded();
+    if loaded && state.flags.degraded.load(Relaxed) {
+        return None;
     }
-    if !state.is_loaded() {
-        return matches!(state.intent().ending, Ending::None | Ending::Renewed);
-    }
-    if state.flags.degraded.load(Relaxed) {
-        return false;
-    }
-    let (data, intent) = state.data_and_intent();
+    let (mut data, intent) = state.data_and_intent();
     let decided = || decide(state.facts(&data, intent, state.config.clock.now()).0);
-    if state.is_steady(&data, intent) {
+    let idle = if !loaded {
+        matches!(intent.ending, Ending::None | Ending::Renewed)
+    } else if state.is_steady(&data, intent) {
         debug_assert_eq!(decided(), Action::Nothing, "a short way to another answer");
-        return true;
-    }
-    // What was changed is compared with what is stored only once, by the commit.
-    data.edits.is_empty() && decided() == Action::Nothing
+        true
+    } else {
+        // What was changed is compared with what is stored only once, by the commit.
+        data.edits.is_empty() && decided() == Action::Nothing
+    };
+    idle.then(|| {
+        state.flags.closed.store(true, Relaxed);
+        data.debt()
+    })
 }
 
 /// Decides and carries out, once, with everything that the request has changed so far.
@@ -123,7 +126,7 @@ async fn commit(state: Arc<State>) -> Result<Saved, Error> {
 }
 
 async fn commit_now(state: &State) -> Result<Saved, Error> {
-    let _one_at_a_time = state.committing.lock().await;
+    let _one_at_a_time = state.committing.enter().await;
     if !state.is_loaded() {
         match state.intent().ending {
             Ending::None | Ending::Renewed => return Ok(Saved::Unchanged),
@@ -302,7 +305,8 @@ async fn touch(state: &State) -> Result<Saved, Error> {
         Ok(alive) => alive,
         Err(error) => {
             let failed = Err(Error::store(Operation::Touch, error));
-            return state.or_degraded(Operation::Touch, failed).await.map(|()| Saved::Unchanged);
+            let asked = Box::pin(state.or_degraded(Operation::Touch, failed)).await;
+            return asked.map(|()| Saved::Unchanged);
         }
     };
     if !alive {

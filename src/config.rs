@@ -11,7 +11,7 @@ use crate::{
     engine::{Engine, Limits},
     error::see,
     hooks::Hooks,
-    id::{SessionId, StoreKey},
+    id::{SessionId, StoreKey, Text},
     lifetime::Lifetime,
     observe::Observer,
     store::{SharedByPrincipal, SharedPredecessor},
@@ -42,7 +42,7 @@ pub(crate) struct Config {
     pub(crate) hooks: Hooks,
     pub(crate) clock: SharedClock,
     pub(crate) codec: Codec,
-    pub(crate) prefix: Arc<str>,
+    pub(crate) prefix: Text,
     pub(crate) hash_ids: bool,
     pub(crate) limits: Limits,
     pub(crate) defer: bool,
@@ -84,7 +84,8 @@ impl Config {
             )
             .into());
         }
-        if !self.prefix.bytes().all(|b| b.is_ascii_graphic()) || self.prefix.len() > 256 {
+        let prefix = self.prefix.as_str();
+        if !prefix.bytes().all(|b| b.is_ascii_graphic()) || prefix.len() > 256 {
             return Err("the store prefix must be at most 256 visible ASCII characters".into());
         }
         if self.codec != Codec::Native && self.lifetime.max_lifetime.is_some() {
@@ -113,7 +114,7 @@ impl fmt::Debug for Config {
             .field("lifetime", &self.lifetime)
             .field("hooks", &self.hooks)
             .field("codec", &self.codec)
-            .field("prefix", &self.prefix)
+            .field("prefix", &self.prefix.as_str())
             .field("hash_ids", &self.hash_ids)
             .field("defer", &self.defer)
             .field("allow_empty", &self.allow_empty)

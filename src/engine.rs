@@ -2,6 +2,8 @@
 //! turns for those who write the same session.
 
 use std::{
+    future::Future,
+    pin::Pin,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     task::Poll,
     time::Duration,
@@ -86,7 +88,7 @@ impl Engine {
             if !self.is_connected() {
                 Box::pin(self.wait_for_connection(limits)).await?;
             }
-            self.bounded(limits, self.store.0.get(key)).await
+            self.bounded(limits, || self.store.0.get(key)).await
         };
         self.watch.call(Operation::Get, key, call).await
     }
@@ -114,7 +116,7 @@ impl Engine {
         expires_at: Timestamp,
     ) -> Result<bool, StoreError> {
         self.watch
-            .call(Operation::Touch, key, self.bounded(limits, self.store.0.touch(key, expires_at)))
+            .call(Operation::Touch, key, self.bounded(limits, || self.store.0.touch(key, expires_at)))
             .await
     }
 
@@ -146,19 +148,26 @@ impl Engine {
         call: impl Fn() -> Call<'a, T>,
         told: impl Fn(&T) -> bool,
     ) -> Result<T, StoreError> {
-        let began = Instant::now();
-        let first = match self.bounded(limits, call()).await {
+        // What is answered at once needs no clock.
+        let mut began = None;
+        let timed = || {
+            let call = call();
+            began = matches!(call, Call::Later(_)).then(Instant::now);
+            call
+        };
+        let first = match self.bounded(limits, timed).await {
             Err(error) if error.is_unavailable() && !is_own(&error) => error,
             done => return done,
         };
         // In a box: a rare case is not to make every write's future larger.
         Box::pin(async move {
-            let left = || limits.operation.saturating_sub(began.elapsed());
+            let spent = || began.map(|began| began.elapsed()).unwrap_or_default();
+            let left = || limits.operation.saturating_sub(spent());
             // Until a client has reconnected it refuses at once; that takes it some milliseconds.
             let Ok(Ok(())) = timeout(left(), self.wait_for_connection(limits)).await else {
                 return Err(first);
             };
-            let again = self.bounded(&Limits { operation: left(), ..*limits }, call()).await;
+            let again = self.bounded(&Limits { operation: left(), ..*limits }, call).await;
             let in_doubt = first.kind() == StoreErrorKind::Unavailable(Applied::Unknown);
             match again {
                 Ok(answer) if told(&answer) => Ok(answer),
@@ -176,7 +185,7 @@ impl Engine {
         owner: Owner<'_>,
     ) -> Result<Vec<Found>, StoreError> {
         Box::pin(self.wait_for_connection(limits)).await?;
-        self.bounded(limits, store.0.sessions_of(owner)).await
+        self.bounded(limits, || store.0.sessions_of(owner)).await
     }
 
     pub(crate) async fn destroy_of(
@@ -224,17 +233,32 @@ impl Engine {
     }
 
     /// Runs a call to its end or its limit. What is ready at once, as with the memory store, pays for neither.
-    async fn bounded<T>(&self, limits: &Limits, mut call: Call<'_, T>) -> Result<T, StoreError> {
+    async fn bounded<'a, T>(
+        &self,
+        limits: &Limits,
+        call: impl FnOnce() -> Call<'a, T>,
+    ) -> Result<T, StoreError> {
         if self.in_flight.load(Relaxed) >= limits.in_flight {
             return Err(StoreError::unavailable(Own("too many requests are waiting for it")));
         }
+        match call() {
+            Call::Done(done) => done,
+            // In a box, lest it be room in the future of every handler.
+            Call::Later(call) => Box::pin(self.wait(limits, call)).await,
+        }
+    }
+
+    async fn wait<T>(
+        &self,
+        limits: &Limits,
+        mut call: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + '_>>,
+    ) -> Result<T, StoreError> {
         let first = std::future::poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
         if let Poll::Ready(done) = first {
             return done;
         }
         let _waiting = Waiting::count(&self.in_flight);
-        // The timer is boxed, lest it be room in the future of every handler.
-        match Box::pin(timeout(limits.operation, call)).await {
+        match timeout(limits.operation, call).await {
             Ok(done) => done,
             Err(_) => Err(StoreError::in_doubt(Own("it did not answer in time"))),
         }

@@ -19,7 +19,7 @@ const ID_TEXT: u8 = 32;
 const _: () = assert!(ID_BYTES / 3 * 4 == ID_TEXT as usize && SHORT_ID >= ID_TEXT as usize);
 /// The longest id that is looked at, whoever made it, in bytes.
 const MAX_ID: usize = 256;
-/// Room for an id in place: 32 characters of base64url, or the 36 of a UUID.
+/// Room for an id in place: 32 characters of base64url, or the 36 of a UUID; and for a prefix.
 const SHORT_ID: usize = 38;
 /// Characters of base64url for a SHA-256.
 const DIGEST_TEXT: usize = 43;
@@ -30,12 +30,43 @@ const DIGEST_TEXT: usize = 43;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SessionId(Text);
 
-/// Ids of the usual length lie in place; reading a request's id allocates nothing.
+/// Text that lies in place if it has the usual length of an id or a prefix: to read a request's id allocates nothing, and
+/// to copy a prefix touches nothing that other threads touch.
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Text {
-    /// The length, and as many characters; zeros behind them.
+pub(crate) enum Text {
+    /// The length, and as many bytes; zeros behind them.
     Short(u8, [u8; SHORT_ID]),
     Long(Arc<str>),
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        match u8::try_from(text.len()) {
+            Ok(length) if text.len() <= SHORT_ID => {
+                let mut bytes = [0; SHORT_ID];
+                bytes[..text.len()].copy_from_slice(text.as_bytes());
+                Self::Short(length, bytes)
+            }
+            _ => Self::Long(text.into()),
+        }
+    }
+}
+
+impl Text {
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            // Made of text.
+            Self::Short(..) => str::from_utf8(self.as_bytes()).unwrap_or_default(),
+            Self::Long(text) => text,
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(length, bytes) => &bytes[..usize::from(*length)],
+            Self::Long(text) => text.as_bytes(),
+        }
+    }
 }
 
 impl SessionId {
@@ -59,31 +90,17 @@ impl SessionId {
         if text.is_empty() || text.len() > MAX_ID || !fits(text) {
             return None;
         }
-        Some(Self(match u8::try_from(text.len()) {
-            Ok(length) if text.len() <= SHORT_ID => {
-                let mut bytes = [0; SHORT_ID];
-                bytes[..text.len()].copy_from_slice(text.as_bytes());
-                Text::Short(length, bytes)
-            }
-            _ => Text::Long(text.into()),
-        }))
+        Some(Self(text.into()))
     }
 
     /// The id itself. Handle it like a password.
     #[must_use]
     pub fn expose(&self) -> &str {
-        match &self.0 {
-            // Made of text, and ASCII at that.
-            Text::Short(length, bytes) => str::from_utf8(&bytes[..usize::from(*length)]).unwrap_or_default(),
-            Text::Long(text) => text,
-        }
+        self.0.as_str()
     }
 
     fn as_bytes(&self) -> &[u8] {
-        match &self.0 {
-            Text::Short(length, bytes) => &bytes[..usize::from(*length)],
-            Text::Long(text) => text.as_bytes(),
-        }
+        self.0.as_bytes()
     }
 }
 
@@ -103,7 +120,7 @@ impl fmt::Debug for SessionId {
 /// A stolen dump of such keys logs nobody in: the digest cannot be turned back into the id, and sent as a
 /// cookie it finds nothing. `Debug` shows a few characters, enough to follow one session through a log.
 pub struct StoreKey {
-    prefix: Arc<str>,
+    prefix: Text,
     name: Name,
     layout: Layout,
     /// The whole key, once somebody has asked for it: the memory store does without.
@@ -131,8 +148,8 @@ impl StoreKey {
         Self::new(prefix.into(), id, false)
     }
 
-    /// The same with a prefix that is shared.
-    pub(crate) fn new(prefix: Arc<str>, id: &SessionId, hashed: bool) -> Self {
+    /// The same with a prefix that has been made before.
+    pub(crate) fn new(prefix: Text, id: &SessionId, hashed: bool) -> Self {
         let name =
             if hashed { Name::Digest(Sha256::digest(id.as_bytes()).into()) } else { Name::Plain(id.clone()) };
         Self { prefix, name, layout: Layout::Native, text: OnceLock::new() }
@@ -149,8 +166,8 @@ impl StoreKey {
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.text.get_or_init(|| {
-            let mut text = String::with_capacity(self.prefix.len() + DIGEST_TEXT);
-            text.push_str(&self.prefix);
+            let mut text = String::with_capacity(self.prefix().len() + DIGEST_TEXT);
+            text.push_str(self.prefix());
             match &self.name {
                 Name::Digest(digest) => URL_SAFE_NO_PAD.encode_string(digest, &mut text),
                 Name::Plain(id) => text.push_str(id.expose()),
@@ -162,7 +179,7 @@ impl StoreKey {
     /// What stands before the id or its digest.
     #[must_use]
     pub fn prefix(&self) -> &str {
-        &self.prefix
+        self.prefix.as_str()
     }
 
     /// SHA-256 of the whole key, for engines whose keys have a fixed length.
@@ -177,7 +194,7 @@ impl StoreKey {
         // FNV-1a. A prefix is the application's word, so nobody chooses one to meet another; and to meet across two
         // prefixes an id would have to be found for a given digest.
         let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        let prefix = self.prefix.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
+        let prefix = self.prefix.as_bytes().iter().copied().fold(0xcbf2_9ce4_8422_2325, fold);
         for (byte, part) in digest.iter_mut().zip(prefix.to_le_bytes()) {
             *byte ^= part;
         }
@@ -205,7 +222,7 @@ pub(crate) fn handle(digest: &[u8; 32]) -> String {
 
 impl fmt::Debug for StoreKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StoreKey({}#{})", self.prefix, self.handle())
+        write!(f, "StoreKey({}#{})", self.prefix(), self.handle())
     }
 }
 

@@ -182,7 +182,7 @@ impl<K, L> SessionLayer<K, L> {
     /// What stands before the id's digest in a store key. Default `axum:sess:`.
     #[must_use]
     pub fn prefix(self, prefix: impl Into<Box<str>>) -> Self {
-        self.set(|c| c.prefix = prefix.into().into())
+        self.set(|c| c.prefix = (&*prefix.into()).into())
     }
 
     /// How long a session lives without being saved or, with [`rolling`](Self::rolling), used: the idle timeout.

@@ -59,11 +59,11 @@ pub(crate) async fn find(
     store: &SharedByPrincipal,
     principal: &str,
 ) -> Result<Vec<Seen>, StoreError> {
-    let owner = Owner { prefix: &config.prefix, principal };
+    let owner = Owner { prefix: config.prefix.as_str(), principal };
     let found = config.engine.sessions_of(&config.limits, store, owner).await?;
     let mut seen = Vec::with_capacity(found.len());
     for found in found {
-        let content = match config.codec.decode(&found.record.data, &config.cookie) {
+        let content = match config.codec.decode(found.record.data.clone(), &config.cookie) {
             Ok(content) => content,
             Err(why) => {
                 // Nobody can use it, so nobody misses it in a list.
@@ -99,7 +99,7 @@ pub(crate) async fn end(
     principal: &str,
     which: Which,
 ) -> Result<u64, StoreError> {
-    let owner = Owner { prefix: &config.prefix, principal };
+    let owner = Owner { prefix: config.prefix.as_str(), principal };
     let ended = config.engine.destroy_of(&config.limits, store, owner, which).await;
     ended.inspect(|number| config.observer.destroyed_of(*number))
 }

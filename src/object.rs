@@ -40,11 +40,17 @@ const USUAL_KEYS: usize = 8;
 impl Object {
     /// Finds the keys of a JSON object. `None`: the text is none.
     pub(crate) fn parse(source: Bytes) -> Option<Self> {
+        Self::parse_from(source, 0)
+    }
+
+    /// The same of text that begins at `start`; what is before it has been read.
+    pub(crate) fn parse_from(source: Bytes, start: usize) -> Option<Self> {
         // Offsets are kept in 32 bits; the layer's `max_size` is far below.
-        if u32::try_from(source.len()).is_err() || !(source.is_ascii() || str::from_utf8(&source).is_ok()) {
+        let text = source.get(start..)?;
+        if u32::try_from(source.len()).is_err() || !(text.is_ascii() || str::from_utf8(text).is_ok()) {
             return None;
         }
-        let mut scanner = Scanner::new(&source);
+        let mut scanner = Scanner::new(&source, start);
         let mut entries = Vec::new();
         scanner.space();
         scanner.expect(b'{')?;

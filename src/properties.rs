@@ -171,7 +171,7 @@ proptest! {
             object: object(&map),
         };
         let data = Codec::Native.encode(&content, &layer, life).expect("encoded");
-        let back = Codec::Native.decode(&data, &layer).expect("decoded");
+        let back = Codec::Native.decode(data, &layer).expect("decoded");
         let read_back = (back.created, back.since, back.cookie.as_deref());
         prop_assert_eq!(read_back, (Some(created), since, own.as_ref()));
         prop_assert_eq!(read(&back.object), map.clone());
@@ -179,7 +179,7 @@ proptest! {
             let encoded = codec.encode(&content, &layer, life);
             prop_assert_eq!(encoded.is_err(), map.contains_key("cookie"));
             let Ok(data) = encoded else { continue };
-            let back = codec.decode(&data, &layer).expect("decoded");
+            let back = codec.decode(data, &layer).expect("decoded");
             prop_assert_eq!(read(&back.object), map.clone());
         }
     }
@@ -191,8 +191,12 @@ proptest! {
         let framed = Bytes::from([b"{\"v\":1,\"created\":1}\n", &data[..]].concat());
         for bytes in [Bytes::from(data), text, framed] {
             for codec in [Codec::Native, Codec::Koa { signed: true }, Codec::Express] {
-                if let Ok(content) = codec.decode(&bytes, &layer) {
-                    read(&content.object);
+                if let Ok(content) = codec.decode(bytes.clone(), &layer) {
+                    // What is nested is not looked into; that it ends where it does is all that is known of it.
+                    let mut text = Vec::new();
+                    content.object.write(&mut text);
+                    let again = Object::parse(text.into()).expect("what was read can be written and read");
+                    prop_assert!(again.iter().eq(content.object.iter()));
                 }
             }
         }

@@ -1,9 +1,12 @@
-//! Where JSON values begin and end: one pass over the bytes, which checks the grammar (RFC 8259) and keeps nothing.
+//! Where JSON values begin and end: one pass over the bytes, which keeps nothing. What is not nested is held to the grammar
+//! (RFC 8259); of objects and arrays within, it is only found out where they end.
 
 /// A place in UTF-8 text that ought to be JSON.
 pub(crate) struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
+    /// There is no backslash and no control character in it, as in most: a string ends at the next quote.
+    plain: bool,
 }
 
 /// A string's place, without the quotes.
@@ -15,8 +18,11 @@ pub(crate) struct Quoted {
 }
 
 impl<'a> Scanner<'a> {
-    pub(crate) fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0 }
+    /// `at`: where to begin.
+    pub(crate) fn new(text: &'a [u8], at: usize) -> Self {
+        let odd = |odd, byte: &u8| odd | (*byte == b'\\') | (*byte < 0x20);
+        let plain = !text.get(at..).unwrap_or_default().iter().fold(false, odd);
+        Self { text, at, plain }
     }
 
     pub(crate) fn at(&self) -> usize {
@@ -56,20 +62,31 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes a string.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn string(&mut self) -> Option<Quoted> {
+        if !self.plain {
+            return self.any_string();
+        }
+        self.expect(b'"')?;
+        let from = self.at;
+        let to = from + quote(&self.text[from..])?;
+        self.at = to + 1;
+        Some(Quoted { from, to, plain: true })
+    }
+
+    #[inline(never)]
+    fn any_string(&mut self) -> Option<Quoted> {
         self.expect(b'"')?;
         let (from, mut plain) = (self.at, true);
         loop {
-            self.at += ordinary(&self.text[self.at..]);
             match self.next()? {
                 b'"' => return Some(Quoted { from, to: self.at - 1, plain }),
                 b'\\' => {
                     plain = false;
                     self.escape()?;
                 }
-                // A control character.
-                _ => return None,
+                0..=0x1f => return None,
+                _ => self.at += ordinary(&self.text[self.at..]),
             }
         }
     }
@@ -114,15 +131,6 @@ impl<'a> Scanner<'a> {
         self.text[self.at..].starts_with(word).then(|| self.at += word.len())
     }
 
-    /// Passes a key and its colon.
-    fn key(&mut self) -> Option<()> {
-        self.string()?;
-        self.space();
-        self.expect(b':')?;
-        self.space();
-        Some(())
-    }
-
     /// Passes a value of any kind, however deep.
     #[inline]
     pub(crate) fn value(&mut self) -> Option<()> {
@@ -144,49 +152,90 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Passes an object or an array: strings, and brackets in pairs. The rest of the grammar is seen to by whoever
+    /// reads the value.
+    #[inline(never)]
     fn nested(&mut self) -> Option<()> {
         let mut open = Nesting::default();
+        if self.plain {
+            return self.nested_plain(open);
+        }
         loop {
-            match self.peek()? {
-                b'{' => {
-                    self.at += 1;
-                    self.space();
-                    if !self.passes(b'}') {
-                        self.key()?;
-                        open.push(true);
-                        continue;
-                    }
+            let byte = self.next()?;
+            match byte {
+                b'"' => {
+                    self.at -= 1;
+                    self.any_string()?;
                 }
-                b'[' => {
-                    self.at += 1;
-                    self.space();
-                    if !self.passes(b']') {
-                        open.push(false);
-                        continue;
-                    }
-                }
-                first => self.scalar(first)?,
-            }
-            // A value has ended: what comes next depends on what it stands in.
-            loop {
-                let Some(in_object) = open.innermost() else { return Some(()) };
-                self.space();
-                match (self.next()?, in_object) {
-                    (b',', true) => {
-                        self.space();
-                        self.key()?;
-                        break;
-                    }
-                    (b',', false) => {
-                        self.space();
-                        break;
-                    }
-                    (b'}', true) | (b']', false) => open.pop(),
-                    _ => return None,
-                }
+                b'{' | b'}' | b'[' | b']' if open.take(byte)? => return Some(()),
+                _ => {}
             }
         }
     }
+
+    /// The same where a string ends at the next quote: 64 bytes at a time.
+    fn nested_plain(&mut self, mut open: Nesting) -> Option<()> {
+        // All ones while in a string.
+        let mut in_string = 0_u64;
+        loop {
+            let rest = self.text.get(self.at..)?;
+            let block = match rest.first_chunk::<64>() {
+                Some(block) => *block,
+                None => {
+                    let mut block = [b' '; 64];
+                    block[..rest.len()].copy_from_slice(rest);
+                    block
+                }
+            };
+            let (quotes, brackets) = marks(&block);
+            let strings = parity(quotes) ^ in_string;
+            in_string = 0_u64.wrapping_sub(strings >> 63);
+            let mut marks = brackets & !strings;
+            while marks != 0 {
+                let place = marks.trailing_zeros() as usize;
+                if open.take(block[place])? {
+                    self.at += place + 1;
+                    return Some(());
+                }
+                marks &= marks - 1;
+            }
+            if rest.len() < 64 {
+                return None;
+            }
+            self.at += 64;
+        }
+    }
+}
+
+/// Where quotes and where brackets are: a bit for each byte.
+fn marks(block: &[u8; 64]) -> (u64, u64) {
+    let (mut quotes, mut brackets) = (0_u64, 0_u64);
+    for (i, part) in block.as_chunks::<8>().0.iter().enumerate() {
+        let word = u64::from_le_bytes(*part);
+        quotes |= bits(zeros(word ^ (ONES * u64::from(b'"')))) << (i * 8);
+        // In the bits that are left out `[{]}` differ from each other; `Y_y` and DEL, which are like them but for these, have
+        // no place outside of a string.
+        brackets |= bits(zeros((word | (ONES * 0x26)) ^ (ONES * 0x7f))) << (i * 8);
+    }
+    (quotes, brackets)
+}
+
+/// The top bit of each byte that is zero.
+fn zeros(word: u64) -> u64 {
+    !(((word & !TOPS).wrapping_add(!TOPS)) | word) & TOPS
+}
+
+/// The top bits of eight bytes, side by side.
+fn bits(tops: u64) -> u64 {
+    (tops >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+/// Each bit: whether the number of ones up to it is odd.
+fn parity(mut bits: u64) -> u64 {
+    for shift in [1, 2, 4, 8, 16, 32] {
+        bits ^= bits << shift;
+    }
+    bits
 }
 
 /// The objects (`true`) and arrays that are open, a bit each; only what is deeper than 64 levels is allocated.
@@ -198,6 +247,18 @@ struct Nesting {
 }
 
 impl Nesting {
+    /// Takes note of a bracket: whether it closes the outermost. `None`: it closes another than was opened.
+    fn take(&mut self, bracket: u8) -> Option<bool> {
+        let object = matches!(bracket, b'{' | b'}');
+        match bracket {
+            b'{' | b'[' => self.push(object),
+            b'}' | b']' if self.pop() == object => {}
+            b'}' | b']' => return None,
+            _ => {}
+        }
+        Some(self.depth == 0)
+    }
+
     fn push(&mut self, object: bool) {
         if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.outer.push(self.innermost);
@@ -206,39 +267,55 @@ impl Nesting {
         self.depth += 1;
     }
 
-    fn pop(&mut self) {
+    /// What is closed by this. There is something open.
+    fn pop(&mut self) -> bool {
+        let object = self.innermost & 1 == 1;
         self.innermost >>= 1;
         self.depth -= 1;
         if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.innermost = self.outer.pop().unwrap_or_default();
         }
-    }
-
-    fn innermost(&self) -> Option<bool> {
-        (self.depth > 0).then_some(self.innermost & 1 == 1)
+        object
     }
 }
 
-/// How many bytes there are before a quote, a backslash, a control character, or the end. Eight at a time.
+const ONES: u64 = 0x0101_0101_0101_0101;
+const TOPS: u64 = 0x8080_8080_8080_8080;
+
+/// The top bit of each byte that is below `n`; bytes from 0x80 on never are. What a borrow makes of the bytes above the
+/// first one is of no matter.
+fn below(word: u64, n: u64) -> u64 {
+    word.wrapping_sub(ONES * n) & !word & TOPS
+}
+
+/// Where the next quote is. Eight bytes at a time.
+#[inline]
+fn quote(text: &[u8]) -> Option<usize> {
+    let (words, last) = text.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let found = below(u64::from_le_bytes(*word) ^ (ONES * u64::from(b'"')), 1);
+        if found != 0 {
+            return Some(i * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    last.iter().position(|byte| *byte == b'"').map(|i| words.len() * 8 + i)
+}
+
+/// How many bytes there are before a quote, a backslash, a control character, or the end.
 fn ordinary(text: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const TOPS: u64 = 0x8080_8080_8080_8080;
-    // The top bit of each byte that is below `n`; bytes from 0x80 on never are. What a borrow makes of the bytes above
-    // the first one is of no matter.
-    let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word & TOPS;
-    let mut rest = text;
-    while let Some((chunk, after)) = rest.split_first_chunk() {
+    let mut at = 0;
+    while let Some(chunk) = text.get(at..).and_then(<[u8]>::first_chunk) {
         let word = u64::from_le_bytes(*chunk);
         let quote = below(word ^ (ONES * u64::from(b'"')), 1);
         let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
         let special = quote | backslash | below(word, 0x20);
         if special != 0 {
-            return text.len() - rest.len() + special.trailing_zeros() as usize / 8;
+            return at + special.trailing_zeros() as usize / 8;
         }
-        rest = after;
+        at += 8;
     }
-    let last = rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f));
-    last.map_or(text.len(), |i| text.len() - rest.len() + i)
+    let last = text[at..].iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f));
+    last.map_or(text.len(), |i| at + i)
 }
 
 #[cfg(test)]
@@ -247,9 +324,9 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::value::RawValue;
 
-    /// Whether the whole text is one value.
-    fn is_json(text: &[u8]) -> bool {
-        let mut scanner = Scanner::new(text);
+    /// Whether the whole text is passed as one value.
+    fn passes(text: &[u8]) -> bool {
+        let mut scanner = Scanner::new(text, 0);
         scanner.space();
         if scanner.value().is_none() {
             return false;
@@ -262,10 +339,10 @@ mod tests {
     fn nesting_has_no_limit() {
         for depth in [1, 63, 64, 65, 128, 129, 100_000] {
             let text = [r#"{"a":["#.repeat(depth), "]}".repeat(depth)].concat();
-            assert!(is_json(text.as_bytes()), "{depth}");
-            assert!(!is_json(&text.as_bytes()[..text.len() - 1]), "{depth}");
+            assert!(passes(text.as_bytes()), "{depth}");
+            assert!(!passes(&text.as_bytes()[..text.len() - 1]), "{depth}");
             let crossed = text.replacen("]}", "}]", 1);
-            assert!(!is_json(crossed.as_bytes()), "{depth}");
+            assert!(!passes(crossed.as_bytes()), "{depth}");
         }
     }
 
@@ -274,11 +351,11 @@ mod tests {
         for length in 0..50 {
             for text in ["x".repeat(length), "é".repeat(length), "\u{7f}".repeat(length)] {
                 let quoted = format!("\"{text}\"x");
-                let mut scanner = Scanner::new(quoted.as_bytes());
+                let mut scanner = Scanner::new(quoted.as_bytes(), 0);
                 let quoted = scanner.string().expect("a string");
                 assert_eq!((quoted.from, quoted.to, quoted.plain), (1, 1 + text.len(), true));
-                assert!(!is_json(format!("\"{text}\n\"").as_bytes()));
-                assert!(is_json(format!("\"{text}\\\"\"").as_bytes()));
+                assert!(!passes(format!("\"{text}\n\"").as_bytes()));
+                assert!(passes(format!("\"{text}\\\"\"").as_bytes()));
             }
         }
     }
@@ -287,16 +364,43 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn what_serde_json_reads_is_json_and_nothing_else(text in r#"[\[\]{}",:\\u0-9a1eE.+\-truefalsn \n]{0,12}"#) {
-            prop_assert_eq!(is_json(text.as_bytes()), serde_json::from_str::<&RawValue>(&text).is_ok());
+        fn what_serde_json_reads_is_passed(text in r#"[\[\]{}",:\\u0-9a1eE.+\-truefalsn \n]{0,12}"#) {
+            let is_json = serde_json::from_str::<&RawValue>(&text).is_ok();
+            prop_assert!(!is_json || passes(text.as_bytes()));
+            let is_nested = text.trim_start().starts_with(['{', '[']);
+            prop_assert!(is_nested || is_json == passes(text.as_bytes()));
         }
 
         #[test]
-        fn what_serde_json_writes_is_json(keys in proptest::collection::vec(any::<String>(), 0..4), number: f64) {
+        fn what_is_nested_ends_where_serde_json_ends_it(parts in prop::collection::vec(r#"[{}\[\]",]|"[{}\[\]a\\\\\"]{0,3}""#, 0..8)) {
+            let text = parts.concat();
+            let mut scanner = Scanner::new(text.as_bytes(), 0);
+            let mut values = serde_json::Deserializer::from_str(&text).into_iter::<&RawValue>();
+            if let Some(Ok(value)) = values.next() {
+                prop_assert_eq!(scanner.value().map(|()| scanner.at()), Some(value.get().len()));
+            }
+        }
+
+        /// Brackets in strings, over several blocks; with escapes and without.
+        #[test]
+        fn what_stands_in_a_string_is_no_bracket(texts in prop::collection::vec(r#"[{}\[\],:a]{0,90}"#, 0..6), escaped: bool) {
+            let more = if escaped { "\"" } else { "" };
+            let value = serde_json::json!([{"a": texts, "b": more}, [texts, {"c": [], "d": {}}]]);
+            let text = serde_json::to_string(&value).expect("JSON");
+            let mut scanner = Scanner::new(text.as_bytes(), 0);
+            prop_assert_eq!(scanner.value().map(|()| scanner.at()), Some(text.len()));
+            let more = format!("{text}]}}\"");
+            let mut scanner = Scanner::new(more.as_bytes(), 0);
+            prop_assert_eq!(scanner.value().map(|()| scanner.at()), Some(text.len()));
+            prop_assert!((0..text.len()).all(|end| !passes(&text.as_bytes()[..end])));
+        }
+
+        #[test]
+        fn what_serde_json_writes_is_passed_whole_only(keys in prop::collection::vec(any::<String>(), 0..4), number: f64) {
             let value = serde_json::json!({"keys": keys, "number": number, "deep": [[{"x": keys}]]});
             let text = serde_json::to_vec(&value).expect("JSON");
-            prop_assert!(is_json(&text));
-            prop_assert!(!is_json(&text[..text.len() - 1]));
+            prop_assert!(passes(&text));
+            prop_assert!((0..text.len()).all(|end| !passes(&text[..end])));
         }
     }
 }

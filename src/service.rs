@@ -14,7 +14,7 @@ use axum::{
     extract::OriginalUri,
     http::{
         HeaderMap, HeaderValue, Request,
-        header::{CACHE_CONTROL, VARY},
+        header::{CACHE_CONTROL, Entry, VARY},
         request::Parts,
     },
     response::{IntoResponse, Response},
@@ -23,13 +23,13 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    commit::{Committing, is_idle},
+    commit::{Committing, close_idle},
     config::Config,
     cookie::path_matches,
     error::{Error, Operation},
     hooks::Later,
     layer::SessionLayer,
-    state::{Owed, State},
+    state::{Debt, Owed, State},
     ticket::{Slot, Ticket},
     transport::Issue,
 };
@@ -208,8 +208,8 @@ where
                     }
                     let next = if !(state.config.commit_on)(response.status()) {
                         Step::Closing { close: Box::pin(discard(state, response)) }
-                    } else if is_idle(&state) {
-                        return Poll::Ready(Ok(close(&state, response)));
+                    } else if let Some(debt) = close_idle(&state) {
+                        return Poll::Ready(Ok(tell(&state, debt, response)));
                     } else {
                         let commit = Committing::new(state.clone());
                         Step::Committing { commit, state, response: Some(response) }
@@ -241,16 +241,16 @@ impl<S: Service<R>, R> fmt::Debug for SessionFuture<S, R> {
 }
 
 /// The end of the request: the client is told what it must know.
-fn close(state: &State, mut response: Response) -> Response {
+fn close(state: &State, response: Response) -> Response {
     state.flags.closed.store(true, Relaxed);
-    tell(state, response.headers_mut());
-    response
+    let debt = state.data().debt();
+    tell(state, debt, response)
 }
 
 /// By the response's status nothing of what the handler did to the session counts.
 async fn discard(state: Arc<State>, response: Response) -> Response {
     // A save that is still under way ends first, so that its cookie is sent.
-    let _one_at_a_time = state.committing.lock().await;
+    let _one_at_a_time = state.committing.enter().await;
     state.discard();
     close(&state, response)
 }
@@ -280,18 +280,16 @@ async fn fail(state: Arc<State>, response: Response, error: Error) -> Response {
     close(&state, response)
 }
 
-fn tell(state: &State, headers: &mut HeaderMap) {
+/// Puts into the response what the client must know.
+fn tell(state: &State, Debt { owed, way }: Debt, mut response: Response) -> Response {
     let config = &*state.config;
-    let (owed, way) = {
-        let mut data = state.data();
-        (data.owed.take(), data.way)
-    };
+    let headers = response.headers_mut();
     if config.cache_headers && (state.is_used() || owed.is_some()) {
         for name in (0..config.carrier.ways()).filter_map(|way| config.carrier.vary(way)) {
             add_vary(headers, name.into());
         }
     }
-    let Some(owed) = owed else { return };
+    let Some(owed) = owed else { return response };
     if config.cache_headers {
         make_private(headers);
     }
@@ -305,13 +303,17 @@ fn tell(state: &State, headers: &mut HeaderMap) {
             config.carrier.clear(headers, way, options.as_deref().unwrap_or(&config.cookie), now);
         }
     }
+    response
 }
 
 fn add_vary(headers: &mut HeaderMap, name: HeaderValue) {
-    if !headers.contains_key(VARY) {
-        headers.insert(VARY, name);
-        return;
-    }
+    let name = match headers.entry(VARY) {
+        Entry::Vacant(vacant) => {
+            vacant.insert(name);
+            return;
+        }
+        Entry::Occupied(_) => name,
+    };
     let there = headers.get_all(VARY).iter().any(|value| {
         value.as_bytes().split(|b| *b == b',').any(|part| {
             let part = part.trim_ascii();
@@ -326,8 +328,8 @@ fn add_vary(headers: &mut HeaderMap, name: HeaderValue) {
 /// No shared cache may keep an answer with a visitor's cookie in it. What the handler said more strictly stays;
 /// what it said against that goes.
 fn make_private(headers: &mut HeaderMap) {
-    if !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    if let Entry::Vacant(vacant) = headers.entry(CACHE_CONTROL) {
+        vacant.insert(HeaderValue::from_static("private"));
         return;
     }
     let mut kept = vec!["private"];

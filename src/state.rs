@@ -3,6 +3,7 @@
 //! Nothing here writes to the store. Locks are the standard library's, since none is held across an await.
 
 mod data;
+mod gate;
 mod load;
 
 use std::{
@@ -18,7 +19,8 @@ use std::{
 
 use axum::http::{Extensions, HeaderMap, Request, request::Parts};
 
-pub(crate) use self::data::{Data, Edits, Origin, Owed};
+pub(crate) use self::data::{Data, Debt, Edits, Origin, Owed};
+use self::gate::Gate;
 use crate::{
     clock::Timestamp,
     config::Config,
@@ -56,9 +58,9 @@ pub(crate) struct State {
     brought: Brought,
     loaded: AtomicBool,
     /// One load at a time.
-    loading: tokio::sync::Mutex<()>,
-    /// One commit at a time. Held across the store's answer, which is why it is tokio's.
-    pub(crate) committing: tokio::sync::Mutex<()>,
+    loading: Gate,
+    /// One commit at a time.
+    pub(crate) committing: Gate,
     pub(crate) flags: Flags,
     // Apart from `data`, so that `destroy()` may be called inside of an `update` closure.
     intent: AtomicU64,
@@ -128,8 +130,8 @@ impl State {
             parts,
             brought,
             loaded: AtomicBool::new(false),
-            loading: tokio::sync::Mutex::const_new(()),
-            committing: tokio::sync::Mutex::const_new(()),
+            loading: Gate::default(),
+            committing: Gate::default(),
             flags: Flags::default(),
             intent: AtomicU64::new(0),
             data: Mutex::default(),

@@ -20,8 +20,8 @@ use crate::{
 /// The member in which the Node libraries keep a session's cookie settings.
 const COOKIE_MEMBER: &str = "cookie";
 
-pub(super) fn decode(codec: Codec, data: &Bytes, layer: &CookieOptions) -> Result<Content, BoxError> {
-    let mut object = Object::parse(data.clone()).ok_or("the stored text is no JSON object")?;
+pub(super) fn decode(codec: Codec, data: Bytes, layer: &CookieOptions) -> Result<Content, BoxError> {
+    let mut object = Object::parse(data).ok_or("the stored text is no JSON object")?;
     let stored = object.get(COOKIE_MEMBER).and_then(|text| Object::parse(Bytes::copy_from_slice(text)));
     object.remove(COOKIE_MEMBER);
     let own = stored.as_ref().map(|stored| options_of(codec, stored, layer)).filter(|own| own != layer);

@@ -60,7 +60,7 @@ pub(super) async fn swap(state: &State, repeat: Repeat) -> Result<Swap, Error> {
     let when = When::Tagged(old.tag);
     let renewed = intent.ending == Ending::Renewed;
     let (id, key) = if renewed {
-        let id = new_id(state).await?;
+        let id = Box::pin(new_id(state)).await?;
         (id.clone(), state.config.key(&id))
     } else {
         (old.id, old.key.clone())
@@ -68,7 +68,9 @@ pub(super) async fn swap(state: &State, repeat: Repeat) -> Result<Swap, Error> {
     let login = login_at(state, false).await;
     let version = version(state, false, login)?;
     let (operation, written) = if renewed {
-        (Operation::Rotate, engine.rotate(limits, &old.key, when, &key, &version.record).await)
+        // In a box: what is seldom done is not to make every write's future larger.
+        let moved = Box::pin(engine.rotate(limits, &old.key, when, &key, &version.record)).await;
+        (Operation::Rotate, moved)
     } else {
         (Operation::Set, engine.set(limits, &key, &version.record, when, repeat).await)
     };
@@ -130,7 +132,7 @@ async fn rebase(state: &State, current: Option<Record>) -> Result<bool, Error> {
     };
     let theirs = config
         .codec
-        .decode(&current.data, &config.cookie)
+        .decode(current.data, &config.cookie)
         .map_err(|why| Error::store(Operation::Get, StoreError::corrupt(why)))?;
     let mut data = state.data();
     if current.principal != data.base_principal {

@@ -19,7 +19,7 @@ pub(crate) async fn transact<R>(
     state: &State,
     mut change: impl FnMut(&mut Data) -> Result<R, Error> + Send,
 ) -> Result<R, Error> {
-    let _one_at_a_time = state.committing.lock().await;
+    let _one_at_a_time = state.committing.enter().await;
     let goes_on = state.intent_is(Ending::None) || state.intent_is(Ending::Renewed);
     let Some(origin) = state.data().origin.clone().filter(|_| goes_on) else {
         return transact_anew(state, change).await;

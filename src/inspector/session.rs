@@ -27,7 +27,7 @@ pub(super) async fn page(pages: &Pages, place: &Place, handle: &str) -> Response
     let Config { engine, limits, codec, cookie, .. } = &*pages.shared.config;
     let (record, content) = match engine.get(limits, &key).await {
         Ok(Some(record)) => {
-            let content = codec.decode(&record.data, cookie).ok();
+            let content = codec.decode(record.data.clone(), cookie).ok();
             (Some(record), content)
         }
         Ok(None) => {

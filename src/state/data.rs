@@ -27,6 +27,12 @@ pub(crate) enum Owed {
     Removal { options: Option<Box<CookieOptions>> },
 }
 
+/// All that there is to tell, and the way of the transport to tell it.
+pub(crate) struct Debt {
+    pub(crate) owed: Option<Owed>,
+    pub(crate) way: usize,
+}
+
 /// What has been changed and is not stored.
 #[derive(Clone, Default)]
 pub(crate) struct Edits {
@@ -89,6 +95,11 @@ impl Data {
         object.as_ref().is_some_and(|object| !self.base.object.same(object))
             || cookie.as_ref().is_some_and(|cookie| *cookie != self.base.cookie)
             || principal.as_ref().is_some_and(|principal| *principal != self.base_principal)
+    }
+
+    /// Settles what the client is owed: the caller tells it.
+    pub(crate) fn debt(&mut self) -> Debt {
+        Debt { owed: self.owed.take(), way: self.way }
     }
 
     /// Whether nobody has put anything into it. Settings of the visitor's own are something: they must be there when

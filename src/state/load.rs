@@ -34,10 +34,7 @@ impl State {
 
     /// The same for the layer itself, which is no use of the session.
     pub(crate) async fn load_quietly(&self) -> Result<(), Error> {
-        let _one_at_a_time = match self.loading.try_lock() {
-            Ok(first) => first,
-            Err(_) => Box::pin(self.loading.lock()).await,
-        };
+        let _one_at_a_time = self.loading.enter().await;
         if !self.is_loaded() {
             self.fetch().await.inspect_err(|error| self.failed(error))?;
             self.loaded.store(true, Release);
@@ -92,7 +89,7 @@ impl State {
             }
             Err(error) => return Some(Box::pin(self.unreadable(presented, key, error))),
         };
-        let content = match self.config.codec.decode(&record.data, &self.config.cookie) {
+        let content = match self.config.codec.decode(record.data.clone(), &self.config.cookie) {
             Ok(content) => content,
             Err(why) => return Some(Box::pin(self.unreadable(presented, key, StoreError::corrupt(why)))),
         };

@@ -9,9 +9,23 @@ use super::{
 };
 use crate::{clock::Timestamp, id::StoreKey};
 
-pub(crate) type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+/// A call of a store.
+pub(crate) enum Call<'a, T> {
+    /// The store had the answer at once.
+    Done(Result<T, StoreError>),
+    Later(Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>),
+}
 
-/// [`Store`] as a trait object: one allocation a call.
+impl<'a, T> Call<'a, T> {
+    fn of(
+        now: Option<Result<T, StoreError>>,
+        later: impl FnOnce() -> Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>,
+    ) -> Self {
+        now.map_or_else(|| Self::Later(later()), Self::Done)
+    }
+}
+
+/// [`Store`] as a trait object: one allocation a call that is waited for.
 pub(crate) trait DynStore: Send + Sync + 'static {
     fn get<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Record>>;
     fn set<'a>(&'a self, key: &'a StoreKey, record: &'a Record, when: When) -> Call<'a, Written>;
@@ -33,19 +47,19 @@ pub(crate) trait DynStore: Send + Sync + 'static {
 
 impl<S: Store> DynStore for S {
     fn get<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Record>> {
-        Box::pin(Store::get(self, key))
+        Call::of(Store::get_now(self, key), || Box::pin(Store::get(self, key)))
     }
 
     fn set<'a>(&'a self, key: &'a StoreKey, record: &'a Record, when: When) -> Call<'a, Written> {
-        Box::pin(Store::set(self, key, record, when))
+        Call::of(Store::set_now(self, key, record, when), || Box::pin(Store::set(self, key, record, when)))
     }
 
     fn touch<'a>(&'a self, key: &'a StoreKey, expires_at: Timestamp) -> Call<'a, bool> {
-        Box::pin(Store::touch(self, key, expires_at))
+        Call::of(Store::touch_now(self, key, expires_at), || Box::pin(Store::touch(self, key, expires_at)))
     }
 
     fn destroy<'a>(&'a self, key: &'a StoreKey) -> Call<'a, ()> {
-        Box::pin(Store::destroy(self, key))
+        Call::Later(Box::pin(Store::destroy(self, key)))
     }
 
     fn rotate<'a>(
@@ -55,7 +69,7 @@ impl<S: Store> DynStore for S {
         new: &'a StoreKey,
         record: &'a Record,
     ) -> Call<'a, Written> {
-        Box::pin(Store::rotate(self, old, when, new, record))
+        Call::Later(Box::pin(Store::rotate(self, old, when, new, record)))
     }
 
     fn connection(&self) -> Option<watch::Receiver<Connection>> {
@@ -84,11 +98,11 @@ pub(crate) trait DynByPrincipal: Send + Sync + 'static {
 
 impl<S: ByPrincipal> DynByPrincipal for S {
     fn sessions_of<'a>(&'a self, owner: Owner<'a>) -> Call<'a, Vec<Found>> {
-        Box::pin(ByPrincipal::sessions_of(self, owner))
+        Call::Later(Box::pin(ByPrincipal::sessions_of(self, owner)))
     }
 
     fn destroy_of<'a>(&'a self, owner: Owner<'a>, which: Which) -> Call<'a, u64> {
-        Box::pin(ByPrincipal::destroy_of(self, owner, which))
+        Call::Later(Box::pin(ByPrincipal::destroy_of(self, owner, which)))
     }
 }
 
@@ -118,6 +132,18 @@ impl<S: Store> Store for Arc<S> {
         record: &Record,
     ) -> Result<Written, StoreError> {
         Store::rotate(&**self, old, when, new, record).await
+    }
+
+    fn get_now(&self, key: &StoreKey) -> Option<Result<Option<Record>, StoreError>> {
+        Store::get_now(&**self, key)
+    }
+
+    fn set_now(&self, key: &StoreKey, record: &Record, when: When) -> Option<Result<Written, StoreError>> {
+        Store::set_now(&**self, key, record, when)
+    }
+
+    fn touch_now(&self, key: &StoreKey, expires_at: Timestamp) -> Option<Result<bool, StoreError>> {
+        Store::touch_now(&**self, key, expires_at)
     }
 
     fn connection(&self) -> Option<watch::Receiver<Connection>> {

@@ -352,6 +352,23 @@ pub trait Store: Send + Sync + 'static {
         }
     }
 
+    // What a store in this process knows without waiting for anything; `None`: to be asked in the usual way. So the layer
+    // allocates no future for it.
+    #[doc(hidden)]
+    fn get_now(&self, _key: &StoreKey) -> Option<Result<Option<Record>, StoreError>> {
+        None
+    }
+
+    #[doc(hidden)]
+    fn set_now(&self, _key: &StoreKey, _record: &Record, _when: When) -> Option<Result<Written, StoreError>> {
+        None
+    }
+
+    #[doc(hidden)]
+    fn touch_now(&self, _key: &StoreKey, _expires_at: Timestamp) -> Option<Result<bool, StoreError>> {
+        None
+    }
+
     /// Whether the engine is there, for stores whose client tells. `None`: always connected.
     ///
     /// While it says [`Connection::Disconnected`], requests that need the session wait for it, together,

@@ -114,6 +114,18 @@ impl MemoryStore {
         self.shared.size().bytes
     }
 
+    fn read(&self, key: &StoreKey) -> Option<Record> {
+        let now = self.now();
+        let (shard, key, _) = locate(key);
+        self.shared.read(shard).live(&key, now).map(Slot::record)
+    }
+
+    fn extend(&self, key: &StoreKey, expires_at: Timestamp) -> bool {
+        let now = self.now();
+        let (shard, key, _) = locate(key);
+        self.shared.write(shard).extend(&key, expires_at, now)
+    }
+
     /// One try at a write: `None` if there is no room for it.
     fn try_set(&self, key: &StoreKey, record: &Record, when: When, now: Timestamp) -> Option<Written> {
         let (whole, (index, key, layout)) = (key, locate(key));
@@ -285,9 +297,7 @@ impl fmt::Debug for MemoryStore {
 #[diagnostic::do_not_recommend]
 impl Store for MemoryStore {
     async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        let now = self.now();
-        let (shard, key, _) = locate(key);
-        Ok(self.shared.read(shard).live(&key, now).map(Slot::record))
+        Ok(self.read(key))
     }
 
     async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
@@ -296,9 +306,7 @@ impl Store for MemoryStore {
     }
 
     async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
-        let now = self.now();
-        let (shard, key, _) = locate(key);
-        Ok(self.shared.write(shard).extend(&key, expires_at, now))
+        Ok(self.extend(key, expires_at))
     }
 
     async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
@@ -318,6 +326,19 @@ impl Store for MemoryStore {
     ) -> Result<Written, StoreError> {
         let now = self.now();
         self.make(record, now, || self.try_rotate((old, when), new, record, now)).await
+    }
+
+    fn get_now(&self, key: &StoreKey) -> Option<Result<Option<Record>, StoreError>> {
+        Some(Ok(self.read(key)))
+    }
+
+    // Room for it may have to be made, which other tasks need not wait for.
+    fn set_now(&self, key: &StoreKey, record: &Record, when: When) -> Option<Result<Written, StoreError>> {
+        self.try_set(key, record, when, self.now()).map(Ok)
+    }
+
+    fn touch_now(&self, key: &StoreKey, expires_at: Timestamp) -> Option<Result<bool, StoreError>> {
+        Some(Ok(self.extend(key, expires_at)))
     }
 
     fn held(&self) -> Option<usize> {
