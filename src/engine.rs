@@ -142,11 +142,11 @@ impl Engine {
     /// A call that changes something. If the store is away or cannot say whether it has happened, it is made once
     /// more when the store is back, all within the time for one. `told`: whether a second answer settles a doubt
     /// that the first try has left.
-    async fn twice<'a, T>(
+    async fn twice<'a, T: Send>(
         &self,
         limits: &Limits,
-        call: impl Fn() -> Call<'a, T>,
-        told: impl Fn(&T) -> bool,
+        call: impl Fn() -> Call<'a, T> + Send + Sync,
+        told: impl Fn(&T) -> bool + Send + Sync,
     ) -> Result<T, StoreError> {
         // What is answered at once needs no clock.
         let mut began = None;
@@ -233,10 +233,10 @@ impl Engine {
     }
 
     /// Runs a call to its end or its limit. What is ready at once, as with the memory store, pays for neither.
-    async fn bounded<'a, T>(
+    async fn bounded<'a, T: Send>(
         &self,
         limits: &Limits,
-        call: impl FnOnce() -> Call<'a, T>,
+        call: impl FnOnce() -> Call<'a, T> + Send,
     ) -> Result<T, StoreError> {
         if self.in_flight.load(Relaxed) >= limits.in_flight {
             return Err(StoreError::unavailable(Own("too many requests are waiting for it")));
