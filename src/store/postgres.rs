@@ -3,7 +3,8 @@
 use std::{fmt, time::Duration};
 
 use sqlx::{
-    Error, PgConnection, PgPool, Postgres, error::DatabaseError, postgres::PgArguments, query::Query,
+    Connection as _, Error, PgConnection, PgPool, Postgres, error::DatabaseError, postgres::PgArguments,
+    query::Query,
 };
 
 use super::{
@@ -57,6 +58,10 @@ const CLEAR: &str = "DELETE FROM {table} WHERE id = $1 AND expires_at <= {now}";
 
 const OF: &str =
     "SELECT tag, expires_at, principal, data, id FROM {table} WHERE principal = $1 AND expires_at > {now}";
+
+/// At any higher level a row that others have written meanwhile undoes the whole statement, and where sessions are busy
+/// it would not come to an end.
+const ANEW: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
 /// A row that a writer holds is waited for and looked at as the writer leaves it: one that was moved to another
 /// id meanwhile is its owner's still, and does not escape.
@@ -330,8 +335,15 @@ impl Engine for PostgresStore {
 
     async fn delete_of(&self, owner: &[u8], which: Which) -> Result<u64, Failure> {
         let (only, kept) = ends(which);
+        let mut connection = self.connection().await?;
+        let mut transaction = connection.begin().await.map_err(failure)?;
+        sqlx::query(ANEW).execute(&mut *transaction).await.map_err(failure)?;
         let query = sqlx::query(self.sql.destroy_of).bind(owner);
-        self.rows(query.bind(only.map(Vec::from)).bind(kept.map(Vec::from))).await
+        let query = query.bind(only.map(Vec::from)).bind(kept.map(Vec::from));
+        let ended = query.execute(&mut *transaction).await.map_err(failure)?.rows_affected();
+        transaction.commit().await.map_err(failure)?;
+        connection.done();
+        Ok(ended)
     }
 }
 
