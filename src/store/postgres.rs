@@ -104,8 +104,8 @@ const MAX_DATA: usize = (1 << 30) - (1 << 20);
 /// Sessions in PostgreSQL (12 or later), over the application's own pool.
 ///
 /// Every call is one statement in a transaction of its own, with conditions that hold at every isolation
-/// level; only a refused write needs a second one, to see what was in its way. The server's clock, in UTC,
-/// decides what has expired.
+/// level; only a refused write needs a second one, to see what was in its way, and to end all of a principal's
+/// sessions at READ COMMITTED is a transaction of four. The server's clock, in UTC, decides what has expired.
 ///
 /// ```no_run
 /// use axum_generic_session::store::PostgresStore;
