@@ -183,6 +183,7 @@ mod state;
 mod ticket;
 mod commit;
 mod session;
+mod extract;
 mod principal;
 mod manager;
 mod layer;
@@ -215,6 +216,7 @@ pub use crate::{
     commit::Saved,
     cookie::{CookieOptions, MaxAge, Priority},
     error::{ConfigError, Error, Operation},
+    extract::Loaded,
     hooks::{Candidate, Draft, Failure, Snapshot, Verdict},
     id::{SessionId, StoreKey},
     layer::SessionLayer,
@@ -223,7 +225,7 @@ pub use crate::{
     manager::Sessions,
     principal::{Listed, SessionsOf},
     service::{SessionFuture, SessionService},
-    session::{Loaded, Main, Map, Session},
+    session::{Main, Map, Session},
     state::ForcedId,
     store::{CachedStore, Store},
     transport::{IdTransport, Transport},

@@ -3,14 +3,9 @@
 use std::{
     fmt,
     marker::PhantomData,
-    ops::Deref,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use axum::{
-    extract::{FromRequestParts, OptionalFromRequestParts},
-    http::request::Parts,
-};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -22,7 +17,6 @@ use crate::{
     rules::Ending,
     state::{Data, State},
     store::Layout,
-    ticket::Slot,
     view::{self, SessionData},
 };
 
@@ -385,78 +379,5 @@ impl<T: SessionData, K> Clone for Session<T, K> {
 impl<T: SessionData, K> fmt::Debug for Session<T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Session").field(&self.state).finish()
-    }
-}
-
-fn find<K: 'static>(parts: &Parts) -> Option<&Arc<State>> {
-    let slot = parts.extensions.get::<Slot<K>>()?;
-    Some(slot.open(&parts.headers, &parts.extensions))
-}
-
-impl<S: Send + Sync, T: SessionData, K: 'static> FromRequestParts<S> for Session<T, K> {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        let state = find::<K>(parts).ok_or_else(|| Error::new(Kind::MissingLayer))?;
-        Ok(Self::new(state.clone()))
-    }
-}
-
-impl<S: Send + Sync, T: SessionData, K: 'static> OptionalFromRequestParts<S> for Session<T, K> {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
-        Ok(find::<K>(parts).map(|state| Self::new(state.clone())))
-    }
-}
-
-/// The session's data, loaded before the handler runs: for handlers that always read and rarely write.
-///
-/// ```
-/// use axum_generic_session::Loaded;
-/// use serde::{Deserialize, Serialize};
-///
-/// #[derive(Default, Serialize, Deserialize)]
-/// struct User {
-///     name: Option<String>,
-/// }
-///
-/// async fn greet(user: Loaded<User>) -> String {
-///     format!("hello {}", user.name.as_deref().unwrap_or("stranger"))
-/// }
-/// ```
-pub struct Loaded<T: SessionData, K = Main> {
-    data: Arc<T>,
-    session: Session<T, K>,
-}
-
-impl<T: SessionData, K> Loaded<T, K> {
-    /// The handle, for changes.
-    #[must_use]
-    pub fn session(&self) -> &Session<T, K> {
-        &self.session
-    }
-}
-
-impl<T: SessionData, K> fmt::Debug for Loaded<T, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Loaded").field(&self.session).finish()
-    }
-}
-
-impl<T: SessionData, K> Deref for Loaded<T, K> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.data
-    }
-}
-
-impl<S: Send + Sync, T: SessionData, K: 'static> FromRequestParts<S> for Loaded<T, K> {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        let session = <Session<T, K> as FromRequestParts<S>>::from_request_parts(parts, state).await?;
-        Ok(Self { data: session.get().await?, session })
     }
 }

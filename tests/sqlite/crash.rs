@@ -31,22 +31,24 @@ async fn write_until_killed(path: &str) {
     for writer in 0..WRITERS {
         let store = store.clone();
         tasks.spawn(async move {
+            // Not `println!`, which the harness keeps to itself until the test is over.
+            let mut told = stdout();
             for session in 0.. {
                 let id = format!("{}-{writer}-{session}", std::process::id());
                 let key = key_of(&id);
                 let mut last = record("0");
                 let first = store.set(&key, &last, When::Absent).await.unwrap();
                 assert_eq!(first, Written::Done);
-                writeln!(stdout(), "\nack {id} 0").unwrap();
+                writeln!(told, "\nack {id} 0").unwrap();
                 for value in 1..5 {
                     let next = record(value.to_string());
                     let answer = store.set(&key, &next, When::Tagged(last.tag)).await.unwrap();
                     assert_eq!(answer, Written::Done);
-                    writeln!(stdout(), "\nack {id} {value}").unwrap();
+                    writeln!(told, "\nack {id} {value}").unwrap();
                     last = next;
                 }
                 store.destroy(&key).await.unwrap();
-                writeln!(stdout(), "\nack {id} gone").unwrap();
+                writeln!(told, "\nack {id} gone").unwrap();
             }
         });
     }
