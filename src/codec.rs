@@ -1,6 +1,8 @@
 //! Record data as text: this crate's envelope, and the layouts of the Node libraries.
 
 mod node;
+#[cfg(test)]
+mod tests;
 
 use std::{borrow::Cow, time::Duration};
 

@@ -1,5 +1,7 @@
 //! The session cookie: its attributes, the rules they must keep, and its text in `Set-Cookie` (`text`).
 
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::{borrow::Cow, time::Duration};

@@ -1,6 +1,9 @@
 //! The layouts of koa-generic-session and express-session: the session's own keys, and beside them a member `cookie`
 //! with the visitor's cookie settings. What only Node knows of in there goes back as it came.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use axum::body::Bytes;

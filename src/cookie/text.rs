@@ -172,3 +172,68 @@ fn priority_name(priority: Priority) -> &'static str {
         Priority::High => "High",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn each_style_writes_every_attribute_in_its_order() {
+        let now = Timestamp::from_millis(784_111_777_000);
+        let plain = CookieOptions::new().secure(false).http_only(false).same_site(None);
+        let full = CookieOptions::new()
+            .path("/app")
+            .domain("example.com")
+            .same_site(SameSite::Strict)
+            .partitioned(true)
+            .priority(Priority::Low);
+        let until = |ms| CookieLife::Until(now.saturating_add(Duration::from_millis(ms)));
+        let (browser, removal) = (CookieLife::BrowserSession, CookieLife::Removal);
+        let table = [
+            (Style::MaxAge, &plain, browser, "; Path=/"),
+            (Style::MaxAge, &plain, until(0), "; Path=/; Max-Age=0"),
+            (Style::MaxAge, &plain, until(1), "; Path=/; Max-Age=1"),
+            (Style::MaxAge, &plain, until(34_560_000_001), "; Path=/; Max-Age=34560000"),
+            (
+                Style::MaxAge,
+                &full,
+                removal,
+                "; Path=/app; Domain=example.com; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; \
+                 SameSite=Strict; Secure; HttpOnly; Partitioned; Priority=Low",
+            ),
+            (Style::Koa, &plain, browser, "; path=/"),
+            (
+                Style::Koa,
+                &full,
+                until(999),
+                "; path=/app; expires=Sun, 06 Nov 1994 08:49:37 GMT; domain=example.com; priority=low; \
+                 samesite=strict; secure; httponly; partitioned",
+            ),
+            (Style::Koa, &plain, removal, "; path=/; expires=Thu, 01 Jan 1970 00:00:00 GMT"),
+            (Style::Express, &plain, browser, "; Path=/"),
+            (
+                Style::Express,
+                &full,
+                until(1000),
+                "; Domain=example.com; Path=/app; Expires=Sun, 06 Nov 1994 08:49:38 GMT; HttpOnly; Secure; \
+                 Partitioned; Priority=Low; SameSite=Strict",
+            ),
+            (Style::Express, &plain, removal, "; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT"),
+        ];
+        for (style, options, life, expected) in table {
+            let line = set_cookie("sid", "abc", options, life, now, style);
+            assert_eq!(line, format!("sid=abc{expected}"), "{style:?} {life:?}");
+        }
+        assert_eq!(http_date(Timestamp::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
+    }
+
+    #[test]
+    fn words_are_those_of_the_attributes() {
+        use Priority::{High, Low, Medium};
+        use SameSite::{Lax, None, Strict};
+        assert_eq!([Strict, Lax, None].map(same_site_name), ["Strict", "Lax", "None"]);
+        assert_eq!([Low, Medium, High].map(priority_name), ["Low", "Medium", "High"]);
+    }
+}

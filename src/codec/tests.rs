@@ -1,0 +1,141 @@
+use super::*;
+use crate::cookie::CookieLife;
+
+const LIFE: Life = Life { store: Timestamp::MAX, cookie: CookieLife::BrowserSession };
+
+fn read(text: &str, layer: &CookieOptions) -> Result<Content, String> {
+    Codec::Native.decode(Bytes::copy_from_slice(text.as_bytes()), layer).map_err(|why| why.to_string())
+}
+
+fn written(content: &Content, layer: &CookieOptions) -> String {
+    let bytes = Codec::Native.encode(content, layer, LIFE).expect("an envelope");
+    String::from_utf8(bytes.into()).expect("text")
+}
+
+#[test]
+fn the_usual_header_is_read_without_a_parser() {
+    let header = |created: &str| format!("{{\"v\":1,\"created\":{created}}}\n{{}}");
+    for (created, expected) in [
+        ("0", Some(0)),
+        ("7", Some(7)),
+        ("10", Some(10)),
+        ("1700000000123", Some(1_700_000_000_123)),
+        ("123456789012345", Some(123_456_789_012_345)),
+        ("1234567890123456", None),
+        ("", None),
+        ("01", None),
+        ("-1", None),
+        ("1.5", None),
+        ("1,\"since\":2", None),
+    ] {
+        let text = header(created);
+        let read = plain_header(text.as_bytes());
+        assert_eq!(read, expected.map(|ms| (Timestamp::from_millis(ms), text.len() - 2)), "{created:?}");
+    }
+    for other in ["", "{\"v\":2,\"created\":1}\n{}", "{\"v\":1,\"created\":1", "{\"v\":1,\"created\":1} \n{}"]
+    {
+        assert_eq!(plain_header(other.as_bytes()), None, "{other:?}");
+    }
+}
+
+#[test]
+fn what_is_no_envelope_is_refused_with_a_sentence() {
+    let layer = CookieOptions::new();
+    for (text, expected) in [
+        ("", "no header line"),
+        ("{\"v\":1,\"created\":1}", "no header line"),
+        ("{\"v\":1}\n{}", "header is no header"),
+        ("[]\n{}", "header is no header"),
+        ("{\"v\":2,\"created\":1}\n{}", "version 2, this code reads version 1"),
+        ("{\"v\":1,\"created\":1}\n[]", "no JSON object"),
+        ("{\"v\":1,\"created\":1,\"since\":2}\n", "no JSON object"),
+    ] {
+        let why = read(text, &layer).expect_err(text);
+        assert!(why.contains(expected), "{text:?}: {why}");
+    }
+}
+
+#[test]
+fn the_envelope_says_what_differs_from_the_layer_and_comes_back() {
+    let layer = CookieOptions::new().path("/app").domain("example.com").priority(Priority::Low);
+    let none = CookieOptions::new().path("/").same_site(None);
+    let all = layer
+        .clone()
+        .domain("example.org")
+        .http_only(false)
+        .secure(false)
+        .same_site(SameSite::Strict)
+        .max_age(Duration::from_millis(1500))
+        .partitioned(true)
+        .priority(Priority::High)
+        .overwrite(false);
+    let table = [
+        (None, ""),
+        (Some(layer.clone()), ""),
+        (Some(none), r#","cookie":{"path":"/","domain":"","same_site":"","priority":""}"#),
+        (
+            Some(all),
+            r#","cookie":{"domain":"example.org","http_only":false,"secure":false,"same_site":"Strict","max_age":{"for":1500},"partitioned":true,"priority":"high","overwrite":false}"#,
+        ),
+        (Some(layer.clone().max_age(MaxAge::BrowserSession)), r#","cookie":{"max_age":"browser_session"}"#),
+        (
+            Some(layer.clone().max_age(MaxAge::Until(Timestamp::from_millis(9)))),
+            r#","cookie":{"max_age":{"until":9}}"#,
+        ),
+    ];
+    for (own, expected) in table {
+        for since in [None, Some(Timestamp::from_millis(8))] {
+            let content = Content {
+                created: Some(Timestamp::from_millis(7)),
+                since,
+                cookie: own.clone().map(Box::new),
+                stored_cookie: None,
+                object: Object::parse(Bytes::from_static(b"{\"a\":1}")).expect("an object"),
+            };
+            let login = since.map_or("", |_| ",\"since\":8");
+            let text = written(&content, &layer);
+            assert_eq!(text, format!("{{\"v\":1,\"created\":7{login}{expected}}}\n{{\"a\":1}}"));
+            let back = read(&text, &layer).expect(&text);
+            assert_eq!((back.created, back.since), (content.created, since), "{text}");
+            let differing = own.as_ref().filter(|own| **own != layer);
+            assert_eq!(back.cookie.as_deref(), differing, "{text}");
+            assert!(back.object.same(&content.object) && back.stored_cookie.is_none(), "{text}");
+        }
+    }
+    let browser = CookieOptions::new().max_age(MaxAge::BrowserSession);
+    let ttl = Content { cookie: Some(Box::default()), ..Content::default() };
+    let text = written(&ttl, &browser);
+    assert_eq!(text, "{\"v\":1,\"created\":0,\"cookie\":{\"max_age\":\"ttl\"}}\n{}");
+    assert_eq!(read(&text, &browser).expect(&text).cookie, ttl.cookie);
+}
+
+#[test]
+fn words_are_read_as_they_are_written_in_any_case() {
+    for same_site in [SameSite::Strict, SameSite::Lax, SameSite::None] {
+        let word = same_site.to_string();
+        assert_eq!(same_site_of(&word), Some(same_site));
+        assert_eq!(same_site_of(&word.to_lowercase()), Some(same_site));
+    }
+    for (priority, word) in [(Priority::Low, "low"), (Priority::Medium, "medium"), (Priority::High, "high")] {
+        assert_eq!((priority_word(priority), priority_of(word)), (word, Some(priority)));
+        assert_eq!(priority_of(&word.to_uppercase()), Some(priority));
+    }
+    assert_eq!((same_site_of("other"), priority_of("other")), (None, None));
+}
+
+#[test]
+fn a_layout_has_its_tags_and_its_limits() {
+    let koa = Codec::Koa { signed: true };
+    assert_eq!(
+        [Codec::Native, koa, Codec::Express].map(Codec::layout),
+        [Layout::Native, Layout::Plain, Layout::Plain]
+    );
+    assert_ne!(Codec::Native.tag(b"{}"), Codec::Native.tag(b"{}"));
+    assert_eq!(koa.tag(b"{}"), Tag::of(b"{}"));
+    let until = CookieOptions::new().max_age(MaxAge::Until(Timestamp::MAX));
+    assert!(Codec::Express.check(&until).is_err_and(|why| why.contains("MaxAge::For")));
+    for (codec, options) in [(Codec::Native, &until), (koa, &until), (Codec::Express, &CookieOptions::new())]
+    {
+        assert_eq!(codec.check(options), Ok(()), "{codec:?}");
+    }
+}
