@@ -294,6 +294,32 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_what_serde_json_makes_of_them() {
+        #[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
+        enum Day {
+            Monday,
+        }
+        #[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
+        struct Name(&'static str);
+        check(&BTreeMap::from([(Day::Monday, 1)]), true);
+        check(&BTreeMap::from([(Name("a"), 1)]), true);
+        assert!(Object::of(&BTreeMap::from([(Some("a"), 1)])).is_ok());
+    }
+
+    #[test]
+    fn a_value_that_refuses_is_an_error_in_its_own_words() {
+        struct Unwilling;
+        impl Serialize for Unwilling {
+            fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                Err(ser::Error::custom("not today"))
+            }
+        }
+        for error in [Object::of(&Unwilling).err(), Object::of(&BTreeMap::from([("a", Unwilling)])).err()] {
+            assert_eq!(error.map(|why| why.to_string()).as_deref(), Some("not today"));
+        }
+    }
+
+    #[test]
     fn what_is_no_object_is_an_error() {
         for value in [json!(null), json!(1), json!("x"), json!([1])] {
             assert!(Object::of(&value).is_err(), "{value}");

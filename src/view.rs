@@ -259,6 +259,25 @@ mod tests {
     }
 
     #[test]
+    fn views_of_other_shapes_are_read_as_serde_json_reads_them() {
+        #[derive(Default, Serialize, Deserialize)]
+        struct Wrapped(Prefs);
+        #[derive(Default, Serialize, Deserialize, PartialEq, Debug)]
+        enum Visitor {
+            #[default]
+            Guest,
+            User {
+                name: String,
+            },
+        }
+        let dark = object(r#"{"theme":"dark","size":null}"#);
+        assert_eq!(read::<Wrapped>(&dark).expect("prefs").0.theme, "dark");
+        let user = read::<Visitor>(&object(r#"{"User":{"name":"ada"}}"#)).expect("a user");
+        assert_eq!(user, Visitor::User { name: "ada".into() });
+        assert!(read::<Visitor>(&object(r#"{"Robot":{}}"#)).is_err());
+    }
+
+    #[test]
     fn the_bare_view_sees_everything() {
         let map = read::<Map<String, Value>>(&object(r#"{"a":1,"b":[true]}"#)).expect("map");
         assert_eq!(Value::Object(map), serde_json::json!({"a": 1, "b": [true]}));

@@ -354,3 +354,31 @@ async fn settings_that_koa_takes_for_no_end_are_refused() {
     let zero = Site::new(&keys(), |layer| layer.ttl(Duration::ZERO));
     assert!(zero.layer.check().is_err());
 }
+
+#[tokio::test]
+async fn a_cookie_of_koas_lasts_as_long_as_the_session_where_nothing_else_is_said() {
+    for (ttl, expected) in [(None, 86_400_000), (Some(Duration::from_secs(3600)), 3_600_000)] {
+        let site = Site::new(&keys(), |layer| {
+            let layer = layer.cookie(CookieOptions::new());
+            ttl.into_iter().fold(layer, SessionLayer::ttl)
+        });
+        let mut visitor = site.visitor();
+        let _ = visitor.get("/?count=1").await.expect_status(200);
+        let (text, life) = site.stored("koa:sess:", visitor.cookie("koa.sid").unwrap()).await.unwrap();
+        assert_eq!(
+            (read::<Value>(&text)["cookie"]["maxAge"].as_u64(), life),
+            (Some(expected), expected.into())
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_node_layouts_have_no_room_for_a_principal() {
+    let page = |s: Session| async move { s.set_principal("42").await.unwrap_err().to_string() };
+    for layer in
+        [SessionLayer::koa(MemoryStore::new(), &["key"]), SessionLayer::express(MemoryStore::new(), &["key"])]
+    {
+        let answer = Client::new(Router::new().route("/", get(page)).layer(layer)).get("/").await;
+        assert!(answer.expect_status(200).text().contains("no room for a principal"));
+    }
+}

@@ -237,6 +237,24 @@ async fn the_time_to_live_may_depend_on_the_session() {
 }
 
 #[tokio::test]
+async fn the_time_to_live_may_depend_on_the_whole_session_and_its_cookie() {
+    #[derive(Default, serde::Serialize, serde::Deserialize)]
+    struct User {
+        role: String,
+    }
+    let site = Site::with(|layer| {
+        layer.ttl_with(|session| match session.get::<User>().ok()?.role.as_str() {
+            "admin" if session.cookie().secure => Some(5 * MINUTE),
+            _ => None,
+        })
+    });
+    let mut visitor = site.known("alice").await;
+    assert_eq!(left(&site, &visitor).await, DAY);
+    let _ = visitor.get("/set/role/admin").await.expect_status(200);
+    assert_eq!(left(&site, &visitor).await, 5 * MINUTE);
+}
+
+#[tokio::test]
 async fn a_cookie_for_the_browsers_session_still_has_an_end_on_the_server() {
     let browser = CookieOptions::new().max_age(MaxAge::BrowserSession);
     let site = Site::with(|layer| layer.cookie(browser).ttl(HOUR).rolling(Rolling::EveryRequest));

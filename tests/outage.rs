@@ -557,3 +557,18 @@ async fn a_logout_does_not_need_the_session_to_be_readable() {
     site.store.heal();
     assert!(site.record(&id).await.is_none(), "and the session is dead");
 }
+
+#[tokio::test]
+async fn a_regeneration_that_can_end_neither_session_leaves_the_visitor_the_old_one() {
+    async fn anew(s: Session) -> Result<(), Error> {
+        s.regenerate()?;
+        s.insert("user", "bob").await
+    }
+    let site = Site::new().page("/anew", get(anew));
+    let mut visitor = site.known("alice").await;
+    site.store.fail(Operation::Destroy, Fault::before(AWAY));
+    assert_eq!(visitor.get("/anew").await.expect_status(503).set_cookies(), [""; 0]);
+    assert_eq!(site.store.inner().len(), 2, "one of which nobody has the id");
+    site.store.heal();
+    assert_eq!(visitor.get("/read").await.json(), json!({"user": "alice"}));
+}

@@ -263,6 +263,32 @@ async fn what_has_expired_is_not_listed_and_cannot_be_ended() {
 }
 
 #[tokio::test]
+async fn what_a_deploy_has_given_a_lower_limit_is_not_listed_either() {
+    let town = Town::with(|layer| layer.ttl(9 * HOUR));
+    let _phone = town.logged_in("42", "phone").await;
+    town.clock.advance(2 * HOUR);
+    let laptop = town.logged_in("42", "laptop").await;
+    let layer: Layer = SessionLayer::by_principal(town.store.clone()).clock(town.clock.clone());
+    let people = layer.max_lifetime(2 * HOUR).sessions().unwrap();
+    let listed: Vec<_> = people.of("42").list::<User>().await.unwrap();
+    assert_eq!(listed.iter().map(|l| &*l.handle).collect::<Vec<_>>(), [key(&laptop).handle()]);
+    assert_eq!(town.devices("42").await.len(), 2);
+}
+
+#[tokio::test]
+async fn nothing_of_a_person_is_printed() {
+    let town = Town::new();
+    let phone = town.logged_in("principal-42", "phone-of-ada").await;
+    let people = town.people.of("principal-42").clone();
+    let listed = people.list::<User>().await.unwrap();
+    let text = format!("{people:?} {listed:?} {:?}", town.people);
+    for secret in ["principal-42", "phone-of-ada", phone.cookie(COOKIE).unwrap()] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+    assert!(text.contains("SessionsOf") && text.contains(&key(&phone).handle()), "{text}");
+}
+
+#[tokio::test]
 async fn the_list_says_when_a_device_was_last_seen() {
     let town = Town::with(|layer| layer.ttl(HOUR).rolling(Rolling::EveryRequest));
     let start = town.clock.now().as_millis();

@@ -40,6 +40,30 @@ impl Store for Careless {
     }
 }
 
+/// A store to which somebody else has always just written.
+#[derive(Clone)]
+struct Busy(MemoryStore);
+
+impl Store for Busy {
+    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        self.0.get(key).await
+    }
+    async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
+        if let When::Tagged(_) = when {
+            let there = self.0.get(key).await?.unwrap();
+            let theirs = Record { tag: Tag::random(), ..there };
+            assert_eq!(self.0.set(key, &theirs, When::Present).await?, Written::Done);
+        }
+        self.0.set(key, record, when).await
+    }
+    async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
+        self.0.touch(key, expires_at).await
+    }
+    async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
+        self.0.destroy(key).await
+    }
+}
+
 /// A site over any store, on two nodes, with a visitor who is known to both. (On one node writers of one session
 /// take turns, so that they hardly meet.)
 struct Scene<S> {
@@ -97,6 +121,13 @@ fn pages() -> Site {
     Site::new()
         .page("/transact/{n}", get(transact))
         .page("/save-and-go-on", get(save_and_go_on))
+        .page(
+            "/set-forced/{key}/{value}",
+            get(|s: Session, Path((key, value)): Path<(String, String)>| async move {
+                s.force_save();
+                s.insert(&key, value).await
+            }),
+        )
         .page("/replace", get(move |s: Session| async move { s.set(only()).await }))
         .page(
             "/renew-and-transact",
@@ -382,4 +413,49 @@ async fn after_five_hundred_crowded_logouts_no_cookie_opens_anything() {
         }
         assert_eq!(store.get(&key(&id)).await.unwrap(), None, "round {round}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_others_always_write_first_is_an_answer_of_503() {
+    let mut scene = Scene::new(Busy(MemoryStore::new())).await;
+    let _ = scene.store.take_calls();
+    for path in ["/set/a/1", "/transact/1"] {
+        assert_eq!(scene.visitor.get(path).await.expect_status(503).set_cookies(), [""; 0], "{path}");
+        assert_eq!(scene.store.take_calls().set, 64, "{path}: it was tried, and not for ever");
+        assert_eq!(scene.data(&scene.id).await.unwrap(), json!({"user": "alice"}), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_forced_save_is_made_though_another_has_written_the_same() {
+    for (late, sets) in [("/set/a/1", 2), ("/set-forced/a/1", 3)] {
+        let mut scene = Scene::new(MemoryStore::new()).await;
+        let _ = scene.store.take_calls();
+        let (late, _) = scene.overtake(late, Operation::Set, "/set/a/1").await;
+        let _ = late.expect_status(200);
+        assert_eq!(scene.data(&scene.id).await.unwrap(), json!({"user": "alice", "a": "1"}));
+        assert_eq!(scene.store.take_calls().set, sets);
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_changes_nothing_is_asked_again_when_others_have_written() {
+    let site = Site::new();
+    let probe = site.store.clone();
+    let look = move |s: Session| async move {
+        let key = key(s.id().await?.expose());
+        let mut seen = Vec::new();
+        s.transact(|map| seen.push(map["user"].clone())).await?;
+        let there = probe.inner().get(&key).await.unwrap().unwrap();
+        let data = String::from_utf8(there.data.to_vec()).unwrap().replace("alice", "bob");
+        let theirs = Record { tag: Tag::random(), data: data.into(), ..there };
+        probe.inner().set(&key, &theirs, When::Present).await.unwrap();
+        s.transact(|map| seen.push(map["user"].clone())).await?;
+        Ok::<_, Error>(Value::from(seen).to_string())
+    };
+    let site = site.page("/look", get(look));
+    let mut visitor = site.known("alice").await;
+    let _ = site.store.take_calls();
+    assert_eq!(visitor.get("/look").await.expect_status(200).json(), json!(["alice", "alice", "bob"]));
+    assert_eq!(site.store.take_calls().set, 0);
 }

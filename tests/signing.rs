@@ -232,3 +232,20 @@ async fn an_id_of_the_applications_own_may_hold_any_character_that_a_cookie_may(
         assert_eq!(visitor.get("/id").await.text(), id);
     }
 }
+
+#[tokio::test]
+async fn a_session_that_is_prolonged_in_silence_gets_a_cookie_only_for_a_new_key() {
+    let site = Site::new();
+    let node = |secrets: &[&str]| site.under(SessionLayer::express(site.store.clone(), secrets));
+    let mut visitor = Client::new(node(&["old"]));
+    let first = visitor.get("/set/user/alice").await.expect_status(200).set_cookies();
+    assert_eq!(visitor.get("/read").await.expect_status(200).set_cookies(), [""; 0]);
+    let mut moved = Client::new(node(&["new", "old"]));
+    moved.set_cookie("connect.sid", visitor.cookie("connect.sid").unwrap());
+    let again = moved.get("/read").await.expect_status(200).set_cookies();
+    let [before, after] = [&first, &again].map(|lines| lines[0].split_once('.').unwrap());
+    assert_eq!((again.len(), after.0), (1, before.0), "the same id");
+    assert_ne!(after.1, before.1, "under another signature");
+    assert_eq!(moved.get("/read").await.expect_status(200).set_cookies(), [""; 0]);
+    assert_eq!(site.store.calls().touch, 3, "each request has prolonged it");
+}

@@ -71,6 +71,9 @@ async fn a_bearer_token_is_an_id() {
         let answer = with(&mut app, "/read", "authorization", &wrong).await;
         assert_eq!(answer.json(), json!({}), "{wrong}");
     }
+    let answer = with(&mut app, "/logout", "authorization", &format!("Bearer {id}")).await.expect_status(200);
+    assert_eq!(answer.headers.get(X_SESSION).unwrap(), "", "forget your token");
+    assert_eq!(site.store.inner().len(), 0);
 }
 
 #[tokio::test]

@@ -45,13 +45,13 @@ pub(crate) async fn transact<R>(
             Ok(()) => unmoved(state).await,
             Err(error) => Err(error),
         };
-        if let Ok(Swap::Done(_)) = tried {
-            return Ok(result);
-        }
+        let lost = match tried {
+            Ok(Swap::Done(_)) => return Ok(result),
+            Ok(Swap::Conflict(current)) => Ok(current),
+            Err(error) => Err(error),
+        };
         state.data().undo(&seen, &before);
-        if let Swap::Conflict(current) = tried? {
-            tries.lost(state, current).await?;
-        }
+        tries.lost(state, lost?).await?;
     }
 }
 

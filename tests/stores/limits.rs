@@ -254,3 +254,27 @@ async fn rotations_that_cross_each_other_do_not_wait_for_each_other() {
     }
     assert_eq!((store.len(), store.bytes()), (0, 0));
 }
+
+#[tokio::test]
+async fn what_is_moved_when_it_ends_is_gone() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::default().clock(clock.clone());
+    let (old, new) = (create(&store, &record(&clock, 10)).await.unwrap(), key());
+    let over = Record { expires_at: clock.now(), ..record(&clock, 10) };
+    assert_eq!(store.rotate(&old, When::Present, &new, &over).await.unwrap(), Written::Done);
+    assert_eq!((store.get(&old).await.unwrap(), store.get(&new).await.unwrap()), (None, None));
+    assert_eq!((store.len(), store.bytes()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_large_session_takes_the_room_of_many_that_have_expired() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::new().clock(clock.clone()).max_bytes(13_000_000);
+    let large = || record(&clock, 12_500_000);
+    for _ in 0..40_000 {
+        let _ = create(&store, &record(&clock, 100)).await.unwrap();
+    }
+    assert_eq!(create(&store, &large()).await, Err(StoreErrorKind::Full));
+    clock.advance(2 * MINUTE);
+    create(&store, &large()).await.unwrap();
+}
