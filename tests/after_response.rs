@@ -4,7 +4,11 @@
 mod site;
 
 use axum::{
-    extract::ws::{Message, WebSocketUpgrade},
+    RequestPartsExt,
+    extract::{
+        Request,
+        ws::{Message, WebSocketUpgrade},
+    },
     http::StatusCode,
     response::Response,
     routing::get,
@@ -139,6 +143,28 @@ async fn what_needs_a_cookie_is_refused_when_none_can_be_sent() {
     assert!(session.save().await.unwrap_err().is_closed(), "a first save");
     assert_eq!(site.store.inner().len(), 0);
     session.prevent_save();
+}
+
+#[tokio::test]
+async fn a_session_that_is_asked_for_after_the_answer_can_be_changed_but_not_begun() {
+    for known in [true, false] {
+        let kept = Arc::new(Mutex::new(None));
+        let keep = kept.clone();
+        let page = move |request: Request| async move { *keep.lock().unwrap() = Some(request) };
+        let site = Site::deferred().page("/keep", get(page));
+        let mut visitor = if known { site.known("alice").await } else { site.visitor() };
+        let _ = visitor.get("/keep").await.expect_status(200);
+        let (mut parts, _) = kept.lock().unwrap().take().unwrap().into_parts();
+        let session: Session = parts.extract().await.unwrap();
+        session.insert("a", 1).await.unwrap();
+        if known {
+            assert_eq!(session.save().await.unwrap(), Saved::Updated);
+            assert_eq!(site.data_of(&visitor).await.unwrap(), json!({"user": "alice", "a": 1}));
+        } else {
+            assert!(session.save().await.unwrap_err().is_closed());
+            session.prevent_save();
+        }
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 ))]
 
 mod axum_session;
+mod in_memory;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod tower_sessions;
