@@ -167,7 +167,8 @@ fn decode_native(data: Bytes, layer: &CookieOptions) -> Result<Content, BoxError
             format!("the envelope has version {}, this code reads version {VERSION}", header.v).into()
         );
     }
-    let object = Object::parse_from(data, end + 1).ok_or(NO_OBJECT)?;
+    // The line break is white space before the object.
+    let object = Object::parse_from(data, end).ok_or(NO_OBJECT)?;
     Ok(Content {
         created: Some(Timestamp::from_millis(header.created)),
         since: header.since.map(Timestamp::from_millis),

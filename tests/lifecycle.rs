@@ -262,6 +262,20 @@ async fn force_save_and_prevent_save_are_the_last_word() {
 }
 
 #[tokio::test]
+async fn what_was_held_back_is_still_wanted() {
+    let page = |s: Session| async move {
+        s.renew().await?;
+        s.prevent_save();
+        let held = s.save().await?;
+        s.force_save();
+        Ok::<_, Error>([held, s.save().await?].map(|saved| format!("{saved:?}")).join(" "))
+    };
+    let site = Site::new().page("/page", get(page));
+    let mut visitor = site.known("alice").await;
+    assert_eq!(visitor.get("/page").await.expect_status(200).text(), "Unchanged Rotated");
+}
+
+#[tokio::test]
 async fn the_answer_decides_whether_the_changes_count() {
     let site = Site::new();
     let mut visitor = site.known("alice").await;
