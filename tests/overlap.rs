@@ -130,6 +130,30 @@ async fn what_is_written_beside_a_logout_is_a_new_session() {
 }
 
 #[tokio::test]
+async fn what_is_written_beside_the_end_of_a_session_that_is_over_ends_with_it() {
+    let site = Site::new();
+    let probe = site.store.clone();
+    let page = move |s: Session| async move {
+        s.update_cookie(|c| c.max_age = MaxAge::For(Duration::ZERO)).await?;
+        let gate = probe.hold(Operation::Destroy);
+        let saving = tokio::spawn({
+            let s = s.clone();
+            async move { s.save().await }
+        });
+        gate.reached().await;
+        s.insert("late", 1).await?;
+        gate.open();
+        assert_eq!(saving.await.unwrap()?, Saved::Destroyed);
+        assert_eq!(s.value::<u8>("late").await?, None);
+        Ok::<_, Error>(())
+    };
+    let site = site.page("/page", get(page));
+    let lines = site.known("alice").await.get("/page").await.expect_status(200).set_cookies();
+    assert!(lines.len() == 1 && lines[0].starts_with("axum.sid=; "), "{lines:?}");
+    assert_eq!(site.store.inner().len(), 0);
+}
+
+#[tokio::test]
 async fn a_logout_beside_a_renewal_ends_the_new_id() {
     fn renew(s: Session) -> Later {
         Box::pin(async move { s.renew().await })
