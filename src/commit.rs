@@ -98,7 +98,10 @@ impl Future for Committing {
 /// only waiting could tell.
 pub(crate) fn close_idle(state: &Arc<State>) -> Option<Debt> {
     // A commit holds the state too; with no other handle left there is none.
-    let _mine = if Arc::strong_count(state) == 1 { None } else { Some(state.committing.try_enter()?) };
+    let _mine = match Arc::strong_count(state) {
+        1 => None,
+        _ => Some(state.committing.try_enter()?),
+    };
     let loaded = state.is_loaded();
     if loaded && state.flags.degraded.load(Relaxed) {
         return None;

@@ -66,6 +66,10 @@ async fn end_all(session: Session, Extension(people): People) -> Result<String, 
     Ok(people.of(principal).end_all().await?.to_string())
 }
 
+async fn become_of(session: Session, Path(principal): Path<String>) -> Result<(), Error> {
+    session.set_principal(principal).await
+}
+
 async fn rename(session: Session<User>, Path(device): Path<String>) -> Result<(), Error> {
     session.update(|user| user.device = device).await
 }
@@ -100,6 +104,7 @@ impl Town {
                 .route("/end-others", get(end_others))
                 .route("/end-all", get(end_all))
                 .route("/rename/{device}", get(rename))
+                .route("/as/{principal}", get(become_of))
                 .route("/renew", get(|session: Session| async move { session.renew().await }))
                 .route("/logout", get(|session: Session| async move { session.destroy() }))
                 .layer(layer)
@@ -212,6 +217,20 @@ async fn the_list_follows_login_renewal_change_of_user_and_logout() {
     assert_eq!((town.devices("42").await.len(), town.devices("7").await.len()), (0, 1));
     let _ = visitor.get("/logout").await.expect_status(200);
     assert_eq!(town.devices("7").await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_principal_alone_is_a_change_and_the_same_again_is_none() {
+    let town = Town::new();
+    let mut phone = town.visitor(0);
+    let _ = phone.get("/rename/phone").await.expect_status(200);
+    for (principal, sets) in [("42", 1), ("42", 0), ("43", 1)] {
+        let _ = town.store.take_calls();
+        let _ = phone.get(&format!("/as/{principal}")).await.expect_status(200);
+        assert_eq!(town.store.take_calls().set, sets, "{principal}");
+        assert_eq!(town.devices(principal).await, ["phone"]);
+    }
+    assert!(town.devices("42").await.is_empty());
 }
 
 #[tokio::test]
