@@ -116,6 +116,15 @@ async fn cookie_settings_are_not_lost_beside_a_save() {
 }
 
 #[tokio::test]
+async fn a_principal_is_not_lost_beside_a_save() {
+    fn login(s: Session) -> Later {
+        Box::pin(async move { s.set_principal("42").await })
+    }
+    let (site, id, _) = during_a_save(Site::new(), Operation::Set, nothing, login).await;
+    assert_eq!(site.record(&id).await.unwrap().principal.as_deref(), Some("42"));
+}
+
+#[tokio::test]
 async fn what_is_written_beside_a_logout_is_a_new_session() {
     fn logout(s: Session) -> Later {
         Box::pin(async move { s.destroy() })
