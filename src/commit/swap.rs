@@ -149,7 +149,6 @@ async fn rebase(state: &State, current: Option<Record>) -> Result<bool, Error> {
             config.observer.merged(&origin.key, merged.clashes);
         }
         data.edits.object = Some(merged.object);
-        data.edition += 1;
     }
     if let Some(origin) = data.origin.as_mut() {
         origin.tag = current.tag;

@@ -126,10 +126,10 @@ impl Data {
         self.replaced_in = self.edition;
     }
 
-    /// Goes back to an earlier object, and keeps what has been changed since `seen`.
+    /// Goes back to an earlier object, and keeps what has been changed since `seen`. No edition of its own: who undoes
+    /// has the turn to commit, so that nothing is on its way to the store.
     pub(crate) fn undo(&mut self, seen: &Object, before: &Object) {
         self.edits.object = Some(merge(seen, self.object(), before).object);
-        self.edition += 1;
     }
 
     /// Forgets everything but where the old session is.
