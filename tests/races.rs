@@ -347,6 +347,27 @@ async fn a_session_that_has_become_somebody_elses_is_not_merged_with() {
 }
 
 #[tokio::test]
+async fn a_merge_makes_no_session_younger() {
+    let scene = Scene::new(MemoryStore::new()).await;
+    let gate = scene.store.hold(Operation::Set);
+    let late = in_another_tab(&scene.late, "/set/order/1");
+    gate.reached().await;
+    let there = scene.store.inner().get(&key(&scene.id)).await.unwrap().unwrap();
+    let text = String::from_utf8(there.data.to_vec()).unwrap();
+    let (header, rest) = text.split_once('\n').unwrap();
+    let younger = Record {
+        tag: Tag::random(),
+        data: format!("{{\"v\":1,\"created\":4000000000000}}\n{rest}").into(),
+        ..there
+    };
+    scene.store.inner().set(&key(&scene.id), &younger, When::Present).await.unwrap();
+    gate.open();
+    let _ = late.await.unwrap().expect_status(200);
+    let merged = scene.store.inner().get(&key(&scene.id)).await.unwrap().unwrap();
+    assert!(merged.data.starts_with(header.as_bytes()), "{:?}", merged.data);
+}
+
+#[tokio::test]
 async fn a_strict_layer_refuses_instead_of_merging_and_transactions_go_on() {
     let strict = |layer: SessionLayer| layer.strict(true);
     let mut scene = Scene::with(MemoryStore::new(), strict).await;
