@@ -572,3 +572,15 @@ async fn a_regeneration_that_can_end_neither_session_leaves_the_visitor_the_old_
     site.store.heal();
     assert_eq!(visitor.get("/read").await.json(), json!({"user": "alice"}));
 }
+
+#[tokio::test]
+async fn a_session_of_the_largest_size_is_stored_and_one_byte_more_is_not() {
+    let site = Site::new();
+    let visitor = site.known("alice").await;
+    let size = site.record(visitor.cookie(COOKIE).unwrap()).await.unwrap().data.len();
+    for (max, stored) in [(size, 1), (size - 1, 0)] {
+        let site = Site::with(|layer| layer.max_size(max));
+        let answer = site.visitor().get("/set/user/alice").await;
+        assert_eq!((answer.status == 200, site.store.inner().len()), (stored == 1, stored), "{max}");
+    }
+}
