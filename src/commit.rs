@@ -215,7 +215,7 @@ fn resend(state: &State) {
 async fn create(state: &State, intent: Intent) -> Result<Saved, Error> {
     let config = &*state.config;
     let (engine, limits) = (&config.engine, &config.limits);
-    let old = state.data().origin.clone();
+    let old = state.data().origin.as_ref().map(|old| old.id.clone());
     for _ in 0..MAX_DRAWS {
         let id = new_id(state).await?;
         let key = state.config.key(&id);
@@ -225,7 +225,7 @@ async fn create(state: &State, intent: Intent) -> Result<Saved, Error> {
         match written.map_err(|e| Error::store(Operation::Set, e))? {
             Written::Done => {
                 if let Some(old) = &old {
-                    Box::pin(end(state, &old.id, Some(&key))).await?;
+                    Box::pin(end(state, old, Some(&key))).await?;
                 }
                 logged_in(state, &key, &version.record, login).await;
                 let saved = if old.is_some() { Saved::Rotated } else { Saved::Created };

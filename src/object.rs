@@ -52,30 +52,27 @@ impl Object {
         u32::try_from(source.len()).ok()?;
         let mut scanner = Scanner::new(&source, start);
         let mut entries = Vec::new();
-        scanner.mark_after_space().filter(|mark| *mark == b'{')?;
-        let mut mark = scanner.mark_after_space()?;
-        if mark != b'}' {
+        scanner.space();
+        scanner.brace(b'{')?;
+        scanner.space();
+        if scanner.brace(b'}').is_none() {
             entries.reserve_exact(USUAL_KEYS);
             loop {
                 if entries.len() == USUAL_KEYS {
                     // As many more as there will be if the rest is like the beginning.
                     entries.reserve(entries.len() * source.len() / scanner.at());
                 }
-                if mark != b'"' {
-                    return None;
+                entries.push(entry(&source, &mut scanner)?);
+                scanner.space();
+                if !scanner.passes(b',') {
+                    break;
                 }
-                let key = key(&source, &mut scanner)?;
-                scanner.mark_after_space().filter(|mark| *mark == b':')?;
-                let (value, end) = scanner.value()?;
-                entries.push(Entry { key, value: at(value) });
-                match end {
-                    b',' => mark = scanner.mark_after_space()?,
-                    b'}' => break,
-                    _ => return None,
-                }
+                scanner.space();
             }
+            scanner.brace(b'}')?;
         }
-        if !scanner.is_over() || (scanner.is_wide() && str::from_utf8(text).is_err()) {
+        scanner.space();
+        if !scanner.is_at_end() || (scanner.is_wide() && str::from_utf8(text).is_err()) {
             return None;
         }
         let mut object = Self { source, entries };
@@ -203,14 +200,21 @@ fn write_key(key: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Passes the rest of a key.
-fn key(source: &[u8], scanner: &mut Scanner<'_>) -> Option<Piece> {
+/// Passes a key and its value.
+fn entry(source: &[u8], scanner: &mut Scanner<'_>) -> Option<Entry> {
     let place = scanner.string()?;
-    if !scanner.has_escapes(&place) {
-        return Some(at(place));
+    let key = if scanner.has_escapes(&place) {
+        let text: String = serde_json::from_slice(&source[place.start - 1..=place.end]).ok()?;
+        Piece::Own(text.into_bytes().into())
+    } else {
+        at(place)
+    };
+    scanner.space();
+    if !scanner.passes(b':') {
+        return None;
     }
-    let text: String = serde_json::from_slice(&source[place.start - 1..=place.end]).ok()?;
-    Some(Piece::Own(text.into_bytes().into()))
+    scanner.space();
+    Some(Entry { key, value: at(scanner.value()?) })
 }
 
 impl Piece {

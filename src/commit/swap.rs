@@ -13,7 +13,7 @@ use super::{
 use crate::{
     codec::Content,
     config::Config,
-    engine::Repeat,
+    engine::{Group, Repeat},
     error::{Error, Operation},
     object::merge,
     rules::Ending,
@@ -26,8 +26,8 @@ const MAX_CONFLICTS: u32 = 64;
 
 /// Writes the known session, as often as it takes until nobody else comes between.
 pub(super) async fn write(state: &State) -> Result<Saved, Error> {
-    let Some(origin) = state.data().origin.clone() else { return Err(Error::gone()) };
-    let _turn = state.config.engine.turn(&state.config.limits, &origin.key).await;
+    let group = Group::of(&state.data().origin.as_ref().ok_or_else(Error::gone)?.key);
+    let _turn = state.config.engine.turn(&state.config.limits, group).await;
     // A merge puts the same values under the same keys; but what is not to be merged would be told that it has lost.
     let repeat = if state.config.strict { Repeat::Harmful } else { Repeat::Harmless };
     let mut tries = Tries::default();
@@ -58,35 +58,36 @@ pub(super) async fn swap(state: &State, repeat: Repeat) -> Result<Swap, Error> {
     let intent = state.intent();
     let Some(old) = state.data().origin.clone() else { return Err(Error::gone()) };
     let when = When::Tagged(old.tag);
-    let renewed = intent.ending == Ending::Renewed;
-    let (id, key) = if renewed {
+    let renewed = if intent.ending == Ending::Renewed {
         let id = Box::pin(new_id(state)).await?;
-        (id.clone(), state.config.key(&id))
+        let key = state.config.key(&id);
+        Some(Box::new((id, key)))
     } else {
-        (old.id, old.key.clone())
+        None
     };
     let login = login_at(state, false).await;
     let version = version(state, false, login)?;
-    let (operation, written) = if renewed {
+    let (operation, written) = match &renewed {
         // In a box: what is seldom done is not to make every write's future larger.
-        let moved = Box::pin(engine.rotate(limits, &old.key, when, &key, &version.record)).await;
-        (Operation::Rotate, moved)
-    } else {
-        (Operation::Set, engine.set(limits, &key, &version.record, when, repeat).await)
-    };
-    let written = written.map_err(|e| Error::store(operation, e))?;
-    if written == Written::Done {
-        logged_in(state, &key, &version.record, login).await;
-    }
-    match written {
-        Written::Done if renewed => {
-            state.settle(intent);
-            adopt(state, id, key, version);
-            Ok(Swap::Done(Saved::Rotated))
+        Some(new) => {
+            let moved = Box::pin(engine.rotate(limits, &old.key, when, &new.1, &version.record)).await;
+            (Operation::Rotate, moved)
         }
+        None => (Operation::Set, engine.set(limits, &old.key, &version.record, when, repeat).await),
+    };
+    match written.map_err(|e| Error::store(operation, e))? {
         Written::Done => {
+            let key = renewed.as_ref().map_or(&old.key, |new| &new.1);
+            logged_in(state, key, &version.record, login).await;
+            let (id, key, saved) = match renewed {
+                Some(new) => (new.0, new.1, Saved::Rotated),
+                None => (old.id, old.key, Saved::Updated),
+            };
+            if saved == Saved::Rotated {
+                state.settle(intent);
+            }
             adopt(state, id, key, version);
-            Ok(Swap::Done(Saved::Updated))
+            Ok(Swap::Done(saved))
         }
         Written::Gone => Err(Error::gone()),
         Written::Conflict(current) => Ok(Swap::Conflict(current)),

@@ -8,6 +8,7 @@ use crate::{
     id::{SessionId, StoreKey},
     lifetime::Life,
     object::merge,
+    observe::Sight,
     state::{Edits, Origin, Owed, State},
     store::Record,
 };
@@ -70,7 +71,8 @@ pub(super) fn version(state: &State, begins: bool, login: Option<Timestamp>) -> 
 pub(super) fn adopt(state: &State, id: SessionId, key: StoreKey, version: Version) {
     let mut data = state.data();
     let Version { record, content, principal, life, edition } = version;
-    state.config.observer.stored(data.origin.as_ref().map(|old| &old.key), &key, &record, content.created);
+    let sight = Sight { created: content.created, expires_at: record.expires_at, bytes: record.data.len() };
+    state.config.observer.stored(data.origin.as_ref().map(|old| &old.key), &key, sight);
     data.origin =
         Some(Origin { id: id.clone(), key, tag: record.tag, expires_at: record.expires_at, stale: false });
     if data.edition == edition {
