@@ -143,12 +143,19 @@ const NO_OBJECT: &str = "the envelope's data are no JSON object";
 /// The header line as it nearly always is, with nothing in it but when the session began; and the line's length.
 fn plain_header(data: &[u8]) -> Option<(Timestamp, usize)> {
     let rest = data.strip_prefix(HEADER)?;
-    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    // What is longer, or would be no number in JSON, is not ours.
-    if !(1..=15).contains(&digits) || (rest[0] == b'0' && digits > 1) || !rest[digits..].starts_with(b"}\n") {
+    let (mut millis, mut digits) = (0, 0);
+    while let Some(digit @ b'0'..=b'9') = rest.get(digits).copied() {
+        millis = millis * 10 + u64::from(digit - b'0');
+        digits += 1;
+        // What is longer is not ours.
+        if digits > 15 {
+            return None;
+        }
+    }
+    // Nor is what would be no number in JSON.
+    if digits == 0 || (rest[0] == b'0' && digits > 1) || !rest[digits..].starts_with(b"}\n") {
         return None;
     }
-    let millis = rest[..digits].iter().fold(0, |n, digit| n * 10 + u64::from(digit - b'0'));
     Some((Timestamp::from_millis(millis), HEADER.len() + digits + 2))
 }
 

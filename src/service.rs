@@ -114,7 +114,7 @@ fn open<K: 'static, B>(config: &Arc<Config>, request: &mut Request<B>) -> Opened
         if config.defer || slot.opened().is_some_and(|state| state.is_loaded()) {
             return Opened::Outside;
         }
-        let state = slot.open(request.headers(), request.extensions()).clone();
+        let state = slot.open(request.headers(), request.extensions());
         state.flags.eager.store(true, Relaxed);
         return Opened::Eager { state, ticket: None };
     }
@@ -133,7 +133,7 @@ fn open<K: 'static, B>(config: &Arc<Config>, request: &mut Request<B>) -> Opened
         request.extensions_mut().insert(slot);
         return Opened::Deferred(ticket);
     }
-    let state = slot.open(request.headers(), request.extensions()).clone();
+    let state = slot.open(request.headers(), request.extensions());
     state.flags.eager.store(true, Relaxed);
     request.extensions_mut().insert(slot);
     Opened::Eager { state, ticket: Some(ticket) }

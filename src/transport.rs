@@ -196,13 +196,16 @@ impl Carrier {
         let header = &header[..header.len().min(COOKIE_HEADER_LIMIT)];
         let values = || cookies(header, |name| name == self.name.as_bytes());
         let Some(keys) = &self.keys else {
-            return values().find_map(|value| Some((SessionId::parse(value)?, false)));
+            return values().find_map(|value| Some((SessionId::of_octets(value)?, false)));
         };
+        // A signature is made of text; a value that is none has no good one.
+        let values = || values().filter_map(|value| str::from_utf8(value).ok());
         if keys.scheme() == Scheme::Keygrip {
             let signatures =
                 || cookies(header, |name| name.strip_suffix(b".sig") == Some(self.name.as_bytes()));
             return values().find_map(|value| {
-                let key = signatures().find_map(|sig| keys.open_detached(&self.name, value, sig))?;
+                let mut signatures = signatures().filter_map(|signature| str::from_utf8(signature).ok());
+                let key = signatures.find_map(|signature| keys.open_detached(&self.name, value, signature))?;
                 Some((SessionId::parse(value)?, key > 0))
             });
         }
@@ -293,16 +296,15 @@ fn cookie_header(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_maybe_shared(axum::body::Bytes::from(joined)).ok()
 }
 
-/// The values of those pairs of a `Cookie` header whose name is wanted. They lose the quotes around them; one that is
-/// not text is passed over.
-fn cookies(header: &[u8], wanted: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = &str> {
+/// The values of those pairs of a `Cookie` header whose name is wanted. They lose the quotes around them.
+fn cookies(header: &[u8], wanted: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = &[u8]> {
     header.split(|b| *b == b';').take(COOKIE_COUNT_LIMIT).filter_map(move |pair| {
         let eq = pair.iter().position(|b| *b == b'=')?;
         if !wanted(pair[..eq].trim_ascii()) {
             return None;
         }
-        let value = std::str::from_utf8(pair[eq + 1..].trim_ascii()).ok()?;
-        Some(value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value))
+        let value = pair[eq + 1..].trim_ascii();
+        Some(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value))
     })
 }
 
