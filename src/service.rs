@@ -293,14 +293,13 @@ fn tell(state: &State, Debt { owed, way }: Debt, mut response: Response) -> Resp
     if config.cache_headers {
         make_private(headers);
     }
-    let now = config.clock.now();
     match owed {
-        Owed::Cookie { id, options, life } => {
+        Owed::Cookie { id, options, life, at } => {
             let options = options.as_deref().unwrap_or(&config.cookie);
-            config.carrier.write(headers, way, &Issue { id: &id, options, life, now });
+            config.carrier.write(headers, way, &Issue { id: &id, options, life, at });
         }
         Owed::Removal { options } => {
-            config.carrier.clear(headers, way, options.as_deref().unwrap_or(&config.cookie), now);
+            config.carrier.clear(headers, way, options.as_deref().unwrap_or(&config.cookie));
         }
     }
     response

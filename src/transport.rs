@@ -146,7 +146,8 @@ pub(crate) struct Issue<'a> {
     pub(crate) id: &'a SessionId,
     pub(crate) options: &'a CookieOptions,
     pub(crate) life: CookieLife,
-    pub(crate) now: Timestamp,
+    /// The moment that the life is counted from.
+    pub(crate) at: Timestamp,
 }
 
 /// The transport with all that it needs to know of the layer.
@@ -205,7 +206,8 @@ impl Carrier {
                 || cookies(header, |name| name.strip_suffix(b".sig") == Some(self.name.as_bytes()));
             return values().find_map(|value| {
                 let mut signatures = signatures().filter_map(|signature| str::from_utf8(signature).ok());
-                let key = signatures.find_map(|signature| keys.open_detached(&self.name, value, signature))?;
+                let key =
+                    signatures.find_map(|signature| keys.open_detached(&self.name, value, signature))?;
                 Some((SessionId::parse(value)?, key > 0))
             });
         }
@@ -227,11 +229,13 @@ impl Carrier {
     }
 
     /// Tells the client to forget its id.
-    pub(crate) fn clear(&self, headers: &mut HeaderMap, way: usize, options: &CookieOptions, now: Timestamp) {
+    pub(crate) fn clear(&self, headers: &mut HeaderMap, way: usize, options: &CookieOptions) {
         match &self.transport.0[way] {
             Way::Cookie => {
                 let send = |headers: &mut HeaderMap, name: &str, value: &str| {
-                    let text = set_cookie(name, value, options, CookieLife::Removal, now, self.style);
+                    // What has no life is counted from no moment.
+                    let (life, at) = (CookieLife::Removal, Timestamp::EPOCH);
+                    let text = set_cookie(name, value, options, life, at, self.style);
                     append_cookie(headers, name, text, options.overwrite);
                 };
                 send(headers, &self.name, "");
@@ -263,9 +267,9 @@ impl Carrier {
     }
 
     fn write_cookie(&self, headers: &mut HeaderMap, issue: &Issue<'_>) {
-        let Issue { id, options, life, now } = issue;
+        let Issue { id, options, life, at } = issue;
         let send = |headers: &mut HeaderMap, name: &str, value: &str| {
-            let text = set_cookie(name, value, options, *life, *now, self.style);
+            let text = set_cookie(name, value, options, *life, *at, self.style);
             append_cookie(headers, name, text, options.overwrite);
         };
         match &self.keys {

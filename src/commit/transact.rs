@@ -41,7 +41,7 @@ pub(crate) async fn transact<R>(
         let asked = if changed { ask_before_save(state).await } else { Ok(()) };
         let seen = state.data().object().clone();
         let tried = match asked {
-            Ok(()) if changed => swap(state, Repeat::Harmful).await,
+            Ok(()) if changed => swap(state, Repeat::Harmful, state.config.clock.now()).await,
             Ok(()) => unmoved(state).await,
             Err(error) => Err(error),
         };

@@ -148,7 +148,7 @@ impl State {
             Ok(content) => content,
             Err(why) => return Some(Box::pin(self.unreadable(presented, key, StoreError::corrupt(why)))),
         };
-        let sight = Sight { created: content.created, expires_at: record.expires_at, bytes };
+        let sight = Sight { created: content.head.created, expires_at: record.expires_at, bytes };
         self.config.observer.loaded(&key, sight);
         if self.is_over(&content) {
             self.config.observer.invalid(&key);
@@ -158,7 +158,7 @@ impl State {
         }
         if let Some(hook) = &self.config.hooks.valid {
             return Some(Box::pin(async move {
-                let cookie = content.cookie.as_deref().unwrap_or(&self.config.cookie).clone();
+                let cookie = content.head.cookie.as_deref().unwrap_or(&self.config.cookie).clone();
                 let snapshot = Snapshot::new(content.object.clone(), cookie);
                 let valid = hook(Candidate::new(self.parts(), snapshot)).await;
                 let valid = valid.map_err(|source| Error::new(Kind::Hook { hook: "valid", source }))?;
@@ -218,7 +218,7 @@ impl State {
 
     /// Whether the session has lived as long as any may.
     fn is_over(&self, content: &Content) -> bool {
-        let limit = self.config.lifetime.max_lifetime.zip(content.created);
+        let limit = self.config.lifetime.max_lifetime.zip(content.head.created);
         limit.is_some_and(|(max, created)| created.saturating_add(max) <= self.config.clock.now())
     }
 
