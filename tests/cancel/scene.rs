@@ -88,6 +88,7 @@ pub enum Pace {
     /// At each turn of the runtime, so that it may also be cut off between two steps of a commit that goes on without it.
     EachTurn,
     /// When it says that it can go on: where an engine is waited for, turns are without number.
+    #[allow(dead_code, reason = "not every set of features has an engine")]
     WhenWoken,
 }
 
