@@ -183,10 +183,10 @@ impl Model {
             self.end_of(owner, |session| Some(session) != own);
         }
         let saved =
-            if status >= 500 && flight.what != Do::Add { Some(Cookie::Nothing) } else { self.close(&flight) };
+            if status >= 500 && flight.what != Do::Add { Ok(Cookie::Nothing) } else { self.close(&flight) };
         let answer = match saved {
-            Some(cookie) => Answer { status, cookie },
-            None => Answer { status: 409, cookie: Cookie::Nothing },
+            Ok(cookie) => Answer { status, cookie },
+            Err(cookie) => Answer { status: 409, cookie },
         };
         match answer.cookie {
             Cookie::Nothing => {}
@@ -196,8 +196,8 @@ impl Model {
         self.answer = Some(answer);
     }
 
-    /// What is sent; `None` if the session has ended, or become somebody else's, and something was to be written to it.
-    fn close(&mut self, flight: &Flight) -> Option<Cookie> {
+    /// What is sent; an error if the session has ended, or become somebody else's, and something was to be written to it.
+    fn close(&mut self, flight: &Flight) -> Result<Cookie, Cookie> {
         let known = flight.base.as_ref().map(|(session, _)| *session);
         let mut mine = flight.base.as_ref().map(|(_, base)| base.data.clone()).unwrap_or_default();
         let mut owner = flight.base.as_ref().and_then(|(_, base)| base.owner);
@@ -210,18 +210,18 @@ impl Model {
             Do::Regenerate | Do::Logout | Do::SetThenLogout(..) => {
                 // A logout takes the cookie away, whether or not it still opens something.
                 let Some(known) = known else {
-                    return Some(if flight.sent { Cookie::Removal } else { Cookie::Nothing });
+                    return Ok(if flight.sent { Cookie::Removal } else { Cookie::Nothing });
                 };
                 self.end(known);
-                return Some(Cookie::Removal);
+                return Ok(Cookie::Removal);
             }
             Do::RegenerateAndSet(key, value) | Do::LogoutThenSet(key, value) => {
                 known.into_iter().for_each(|known| self.end(known));
-                return Some(self.create(Data::from([(key, value)]), None, None));
+                return Ok(self.create(Data::from([(key, value)]), None, None));
             }
         }
         let Some((session, base)) = &flight.base else {
-            return Some(match flight.what {
+            return Ok(match flight.what {
                 Do::Add => self.create(Data::from([("n", 1)]), None, None),
                 _ if mine.is_empty() && owner.is_none() => Cookie::Nothing,
                 _ => self.create(mine, owner, None),
@@ -233,18 +233,15 @@ impl Model {
         let writes = renews || logs_in || flight.what == Do::Add || mine != base.data;
         if renews && mine.is_empty() && owner.is_none() {
             self.end(session);
-            return Some(Cookie::Removal);
+            return Ok(Cookie::Removal);
         }
         if !writes {
-            let extends = self.rolling && live;
-            if extends {
-                self.sessions[session].expires = self.now + LIFE;
-            }
-            return Some(if extends { Cookie::Of(session) } else { Cookie::Nothing });
+            return Ok(self.roll(session));
         }
         let theirs = self.sessions[session].clone();
         if !live || theirs.owner != base.owner {
-            return None;
+            // A transaction is refused where it stands; its request goes on to its end, and has changed nothing.
+            return Err(if flight.what == Do::Add { self.roll(session) } else { Cookie::Nothing });
         }
         // A clear, unlike the removal of each key, is the word on keys that it has not seen, too.
         let mut merged =
@@ -254,11 +251,11 @@ impl Model {
         }
         if renews {
             self.end(session);
-            return Some(self.create(merged, owner, (!logs_in).then_some(theirs.since)));
+            return Ok(self.create(merged, owner, (!logs_in).then_some(theirs.since)));
         }
         if base.version != theirs.version && merged == theirs.data && !logs_in {
             // Another request has written the same; this one's visitor is told so, too.
-            return Some(Cookie::Of(session));
+            return Ok(Cookie::Of(session));
         }
         let expires = self.now + LIFE;
         self.sessions[session] =
@@ -266,7 +263,16 @@ impl Model {
         if logs_in {
             self.logged_in(session);
         }
-        Some(Cookie::Of(session))
+        Ok(Cookie::Of(session))
+    }
+
+    /// A request that has changed nothing prolongs its session, if that is to be.
+    fn roll(&mut self, session: usize) -> Cookie {
+        if !self.rolling || !self.is_alive(session) {
+            return Cookie::Nothing;
+        }
+        self.sessions[session].expires = self.now + LIFE;
+        Cookie::Of(session)
     }
 }
 
