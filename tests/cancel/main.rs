@@ -25,7 +25,7 @@ mod site;
 use axum::{error_handling::HandleErrorLayer, http::StatusCode, routing::get};
 use axum_generic_session::{
     Error, MemoryStore, Session, Store, StoreKey, Timestamp,
-    store::{Record, StoreError, When, Written},
+    store::{ByPrincipal, Found, Owner, Record, StoreError, When, Which, Written},
     testing::Client,
 };
 use scene::{Pace, Scene};
@@ -46,7 +46,7 @@ async fn at_every_await_the_end_is_the_old_session_or_the_new_one() {
 
 /// The control: a rotation that destroys before it writes, which a transaction that is cut off leaves halfway.
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "(None, None)")]
+#[should_panic(expected = "(None, None, [])")]
 async fn a_store_that_loses_a_session_between_two_steps_is_found_out() {
     let store = MemoryStore::new();
     scene::at_every_await("control", &store, || Torn(store.clone()), Pace::EachTurn, 1).await;
@@ -77,6 +77,15 @@ impl Store for Torn {
         self.0.destroy(old).await?;
         yield_now().await;
         self.0.set(new, record, When::Absent).await
+    }
+}
+
+impl ByPrincipal for Torn {
+    async fn sessions_of(&self, owner: Owner<'_>) -> Result<Vec<Found>, StoreError> {
+        self.0.sessions_of(owner).await
+    }
+    async fn destroy_of(&self, owner: Owner<'_>, which: Which) -> Result<u64, StoreError> {
+        self.0.destroy_of(owner, which).await
     }
 }
 

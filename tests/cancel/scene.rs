@@ -9,7 +9,7 @@ use axum::{
 };
 use axum_generic_session::{
     Error, Map, MemoryStore, Session, SessionId, SessionLayer, Store, StoreKey, Timestamp,
-    store::{Record, StoreError, When, Written},
+    store::{ByPrincipal, Found, Owner, Record, StoreError, When, Which, Written},
     testing::Client,
 };
 use serde_json::{Value, json};
@@ -82,6 +82,24 @@ impl<S: Store> Store for Slow<S> {
     }
 }
 
+impl<S: ByPrincipal> ByPrincipal for Slow<S> {
+    async fn sessions_of(&self, owner: Owner<'_>) -> Result<Vec<Found>, StoreError> {
+        self.around(self.store.sessions_of(owner)).await
+    }
+    async fn destroy_of(&self, owner: Owner<'_>, which: Which) -> Result<u64, StoreError> {
+        self.around(self.store.destroy_of(owner, which)).await
+    }
+}
+
+impl<S: ByPrincipal> ByPrincipal for Stepwise<S> {
+    async fn sessions_of(&self, owner: Owner<'_>) -> Result<Vec<Found>, StoreError> {
+        self.0.sessions_of(owner).await
+    }
+    async fn destroy_of(&self, owner: Owner<'_>, which: Which) -> Result<u64, StoreError> {
+        self.0.destroy_of(owner, which).await
+    }
+}
+
 /// When a request is polled again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
@@ -111,9 +129,9 @@ impl Scene<MemoryStore> {
     }
 }
 
-impl<S: Store> Scene<S> {
+impl<S: ByPrincipal> Scene<S> {
     /// The layer's store may be another than the one that is looked into.
-    fn new(store: &S, layers: impl Store, pause: Duration, atomic: bool, pace: Pace) -> Self
+    fn new(store: &S, layers: impl ByPrincipal, pause: Duration, atomic: bool, pace: Pace) -> Self
     where
         S: Clone,
     {
@@ -121,33 +139,46 @@ impl<S: Store> Scene<S> {
         let name = SessionId::random().expose()[..8].to_owned();
         let (counter, prefix, calls) = (drawn.clone(), name.clone(), Arc::default());
         let slow = Slow { store: layers, pause, calls: Arc::clone(&calls) };
-        let layer = if atomic { SessionLayer::new(slow) } else { SessionLayer::new(Stepwise(slow)) };
+        let layer = if atomic {
+            SessionLayer::by_principal(slow)
+        } else {
+            SessionLayer::by_principal(Stepwise(slow))
+        };
         let layer = layer.operation_timeout(Duration::from_secs(60)).gen_id(move |_| {
             let id = format!("{prefix}-{}", counter.fetch_add(1, SeqCst));
             async move { Ok(id) }
         });
-        Self { store: store.clone(), app: pages().under(layer), drawn, name, calls, pace }
+        Self { store: store.clone(), app: pages().pages.layer(layer), drawn, name, calls, pace }
     }
 
     pub fn id(&self, n: usize) -> String {
         format!("{}-{n}", self.name)
     }
 
-    pub async fn data(&self, n: usize) -> Option<Value> {
-        let key = StoreKey::hashed("axum:sess:", &SessionId::parse(&self.id(n)).unwrap());
-        self.store.get(&key).await.unwrap().as_ref().map(object)
+    fn key(&self, n: usize) -> StoreKey {
+        StoreKey::hashed(PREFIX, &SessionId::parse(&self.id(n)).unwrap())
     }
 
-    /// Both of one moment: an engine may be busy yet with what its caller has left.
+    pub async fn data(&self, n: usize) -> Option<Value> {
+        self.store.get(&self.key(n)).await.unwrap().as_ref().map(object)
+    }
+
+    /// All of one moment: an engine may be busy yet with what its caller has left.
     async fn end(&self, old: usize, new: Option<usize>) -> End {
         loop {
             let before = self.data(old).await;
-            let new = match new {
+            let next = match new {
                 Some(new) => self.data(new).await,
                 None => None,
             };
+            // Only those pages make anybody the owner that are called so, and only of the new session.
+            let principal = self.id(old);
+            let owner = Owner { prefix: PREFIX, principal: &principal };
+            let listed = self.store.sessions_of(owner).await.unwrap();
+            let listed = listed.iter().map(|one| new.is_some_and(|new| one.digest == self.key(new).digest()));
+            let listed = listed.collect::<Vec<_>>();
             if self.data(old).await == before {
-                return (before, new);
+                return (before, next, listed);
             }
         }
     }
@@ -202,29 +233,42 @@ impl<S: Store> Scene<S> {
     }
 }
 
-/// Old and new session, as the store may hold them in the end.
-type End = (Option<Value>, Option<Value>);
+/// What the layer's keys begin with.
+const PREFIX: &str = "axum:sess:";
+
+/// Old and new session, as the store may hold them in the end, and their owner's list: whether each is the new one.
+type End = (Option<Value>, Option<Value>, Vec<bool>);
 
 /// What becomes of alice and of whoever comes after her, by the page that is asked for.
-fn ends() -> [(&'static str, Vec<End>); 8] {
+fn ends() -> [(&'static str, Vec<End>); 10] {
     let alice = || Some(json!({"user": "alice"}));
     let bob = || Some(json!({"user": "bob"}));
     let renewed = || Some(json!({"user": "alice", "n": 1}));
+    let of = |ends: Vec<(Option<Value>, Option<Value>)>| {
+        ends.into_iter().map(|(old, new)| (old, new, Vec::new())).collect()
+    };
+    // Whoever has an owner is in the list of that owner.
+    let owned = |ends: Vec<(Option<Value>, Option<Value>)>| {
+        let listed = |new: &Option<Value>| new.iter().map(|_| true).collect();
+        ends.into_iter().map(|(old, new)| (old, new.clone(), listed(&new))).collect()
+    };
     [
-        ("/set/a/1", vec![(alice(), None), (Some(json!({"user": "alice", "a": "1"})), None)]),
-        ("/renew", vec![(alice(), None), (None, alice())]),
-        ("/login/bob", vec![(alice(), None), (None, bob())]),
-        ("/logout", vec![(alice(), None), (None, None)]),
-        ("/anew", vec![(alice(), None), (None, Some(json!({"user": "dave"})))]),
-        ("/save", vec![(alice(), None), (None, bob()), (None, Some(json!({"user": "bob", "later": 1})))]),
-        ("/transact", vec![(alice(), None), (renewed(), None)]),
+        ("/set/a/1", of(vec![(alice(), None), (Some(json!({"user": "alice", "a": "1"})), None)])),
+        ("/renew", of(vec![(alice(), None), (None, alice())])),
+        ("/login/bob", of(vec![(alice(), None), (None, bob())])),
+        ("/logout", of(vec![(alice(), None), (None, None)])),
+        ("/anew", of(vec![(alice(), None), (None, Some(json!({"user": "dave"})))])),
+        ("/save", of(vec![(alice(), None), (None, bob()), (None, Some(json!({"user": "bob", "later": 1})))])),
+        ("/own", owned(vec![(alice(), None), (None, alice())])),
+        ("/transact", of(vec![(alice(), None), (renewed(), None)])),
         // A transaction is the handler's own, and may be cut off between two steps: then both live.
-        ("/transact/anew", vec![(alice(), None), (alice(), renewed()), (None, renewed())]),
+        ("/transact/anew", of(vec![(alice(), None), (alice(), renewed()), (None, renewed())])),
+        ("/transact/own", owned(vec![(alice(), None), (alice(), renewed()), (None, renewed())])),
     ]
 }
 
 /// B7: cuts each kind of request at every await, with a rotation of one step and of several; so often.
-pub async fn at_every_await<S: Store + Clone, L: Store>(
+pub async fn at_every_await<S: ByPrincipal + Clone, L: ByPrincipal>(
     engine: &str,
     store: &S,
     layers: impl Fn() -> L,
@@ -278,6 +322,13 @@ async fn transact(session: &Session) -> Result<(), Error> {
     session.transact(|map: &mut Map| map.insert("n".into(), 1.into())).await.map(drop)
 }
 
+/// A login, of whom the old id names.
+async fn own(session: &Session) -> Result<(), Error> {
+    let principal = session.id().await?.expose().to_owned();
+    session.renew().await?;
+    session.set_principal(principal).await
+}
+
 fn pages() -> Site {
     Site::new()
         .page(
@@ -296,6 +347,14 @@ fn pages() -> Site {
                 s.save().await?;
                 yield_now().await;
                 s.insert("later", 1).await
+            }),
+        )
+        .page("/own", get(|s: Session| async move { own(&s).await }))
+        .page(
+            "/transact/own",
+            get(|s: Session| async move {
+                own(&s).await?;
+                transact(&s).await
             }),
         )
         .page("/transact", get(|s: Session| async move { transact(&s).await }))
