@@ -166,20 +166,24 @@ impl<S: ByPrincipal> Scene<S> {
     /// All of one moment: an engine may be busy yet with what its caller has left.
     async fn end(&self, old: usize, new: Option<usize>) -> End {
         loop {
-            let before = self.data(old).await;
-            let next = match new {
-                Some(new) => self.data(new).await,
-                None => None,
-            };
+            let before = self.both(old, new).await;
             // Only those pages make anybody the owner that are called so, and only of the new session.
             let principal = self.id(old);
             let owner = Owner { prefix: PREFIX, principal: &principal };
             let listed = self.store.sessions_of(owner).await.unwrap();
             let listed = listed.iter().map(|one| new.is_some_and(|new| one.digest == self.key(new).digest()));
             let listed = listed.collect::<Vec<_>>();
-            if self.data(old).await == before {
-                return (before, next, listed);
+            if self.both(old, new).await == before {
+                return (before.0, before.1, listed);
             }
+        }
+    }
+
+    async fn both(&self, old: usize, new: Option<usize>) -> (Option<Value>, Option<Value>) {
+        let before = self.data(old).await;
+        match new {
+            Some(new) => (before, self.data(new).await),
+            None => (before, None),
         }
     }
 
