@@ -11,14 +11,14 @@ use std::{
 use crate::{
     clock::SharedClock,
     codec::Codec,
-    config::Config,
+    config::{Config, KeepNewest},
     cookie::{CookieOptions, MaxAge, Style},
     engine::{Engine, Limits},
     error::{ConfigError, see},
     hooks::Hooks,
     keyring::{KeyRing, Scheme},
     lifetime::{DEFAULT_TTL, Lifetime, Rolling},
-    listing::{Listing, NoListing},
+    listing::{CanList, Listing, NoListing},
     manager::Sessions,
     observe::Observer,
     session::Main,
@@ -179,6 +179,21 @@ impl<K, L> SessionLayer<K, L> {
     #[must_use]
     pub fn kind<M: 'static>(self) -> SessionLayer<M, L> {
         SessionLayer { config: self.config, listing: self.listing, ready: self.ready, kind: PhantomData }
+    }
+
+    /// How many sessions a principal may have; a login beyond that ends the oldest. Default: any number. Of a layer from
+    /// [`by_principal`](SessionLayer::by_principal) only.
+    ///
+    /// A login is the save of a session whose principal has just been [set](crate::Session::set_principal). It is stored
+    /// first, so a failure to end the others does not fail the login: it is logged, and the next login makes up for it. Of
+    /// several logins at one time the newest stay; two cannot end each other.
+    #[must_use]
+    pub fn keep_newest(self, sessions: usize) -> Self
+    where
+        L: CanList,
+    {
+        let store = self.listing.listing().0.clone();
+        self.set(|c| c.keep_newest = Some(KeepNewest { sessions, store }))
     }
 
     /// The sessions of this layer outside of requests: for jobs and admin tools.

@@ -8,12 +8,11 @@ use cookie::Key;
 use super::SessionLayer;
 use crate::{
     clock::{Clock, SharedClock},
-    config::{Config, KeepNewest},
+    config::Config,
     cookie::CookieOptions,
     hooks::{Candidate, Draft, Failure, Snapshot, Verdict, hook},
     keyring::KeyRing,
     lifetime::Rolling,
-    listing::CanList,
     store::{BoxError, Predecessor, SharedPredecessor},
     transport::Transport,
 };
@@ -161,21 +160,6 @@ impl<K, L> SessionLayer<K, L> {
     #[must_use]
     pub fn strict(self, strict: bool) -> Self {
         self.set(|c| c.strict = strict)
-    }
-
-    /// How many sessions a principal may have; a login beyond that ends the oldest. Default: any number. Of a layer from
-    /// [`by_principal`](SessionLayer::by_principal) only.
-    ///
-    /// A login is the save of a session whose principal has just been [set](crate::Session::set_principal). It is stored
-    /// first, so a failure to end the others does not fail the login: it is logged, and the next login makes up for it. Of
-    /// several logins at one time the newest stay; two cannot end each other.
-    #[must_use]
-    pub fn keep_newest(self, sessions: usize) -> Self
-    where
-        L: CanList,
-    {
-        let store = self.listing.listing().0.clone();
-        self.set(|c| c.keep_newest = Some(KeepNewest { sessions, store }))
     }
 
     /// What happens when a stored session cannot be read: `false` (the default) is an error and leaves it for
