@@ -52,9 +52,7 @@ impl Object {
         u32::try_from(source.len()).ok()?;
         let mut scanner = Scanner::new(&source, start);
         let mut entries = Vec::new();
-        scanner.space();
         scanner.brace(b'{')?;
-        scanner.space();
         if scanner.brace(b'}').is_none() {
             entries.reserve_exact(USUAL_KEYS);
             loop {
@@ -63,16 +61,13 @@ impl Object {
                     entries.reserve(entries.len() * source.len() / scanner.at());
                 }
                 entries.push(entry(&source, &mut scanner)?);
-                scanner.space();
                 if !scanner.passes(b',') {
                     break;
                 }
-                scanner.space();
             }
             scanner.brace(b'}')?;
         }
-        scanner.space();
-        if !scanner.is_at_end() || (scanner.is_wide() && str::from_utf8(text).is_err()) {
+        if !scanner.is_over() || (scanner.is_wide() && str::from_utf8(text).is_err()) {
             return None;
         }
         let mut object = Self { source, entries };
@@ -233,11 +228,9 @@ fn entry(source: &[u8], scanner: &mut Scanner<'_>) -> Option<Entry> {
     } else {
         at(place)
     };
-    scanner.space();
     if !scanner.passes(b':') {
         return None;
     }
-    scanner.space();
     Some(Entry { key, value: at(scanner.value()?) })
 }
 

@@ -39,10 +39,6 @@ impl<'a> Scanner<'a> {
         self.at
     }
 
-    pub(crate) fn is_at_end(&self) -> bool {
-        self.at == self.text.len()
-    }
-
     /// Whether what has been passed may hold anything but ASCII, which is then to be looked at.
     pub(crate) fn is_wide(&self) -> bool {
         self.wide
@@ -53,32 +49,51 @@ impl<'a> Scanner<'a> {
         self.escapes && self.text[piece.clone()].contains(&b'\\')
     }
 
+    #[inline]
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
 
-    /// Passes `byte`, which is no mark, if it is the next.
+    /// The next byte that is no white space, which is passed: as a rule there is none.
+    #[inline]
+    fn peek_past_space(&mut self) -> Option<u8> {
+        match self.peek() {
+            Some(b' ' | b'\n' | b'\t' | b'\r') => self.past_space(),
+            byte => byte,
+        }
+    }
+
+    #[cold]
+    fn past_space(&mut self) -> Option<u8> {
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+        self.peek()
+    }
+
+    /// Passes `byte`, which is no mark, if it is the next but for white space.
     #[inline]
     pub(crate) fn passes(&mut self, byte: u8) -> bool {
-        let there = self.peek() == Some(byte);
+        let there = self.peek() == Some(byte) || self.peek_past_space() == Some(byte);
         self.at += usize::from(there);
         there
     }
 
-    #[inline]
-    pub(crate) fn space(&mut self) {
-        // There is none, as a rule: one comparison tells.
-        while self.peek().is_some_and(|byte| byte <= b' ' && matches!(byte, b' ' | b'\n' | b'\t' | b'\r')) {
-            self.at += 1;
-        }
-    }
-
     /// Passes a bracket of an object whose members are passed one by one.
     pub(crate) fn brace(&mut self, brace: u8) -> Option<()> {
-        (self.peek()? == brace).then(|| self.mark())?.map(|_| ())
+        if self.peek_past_space()? != brace {
+            return None;
+        }
+        self.at = self.mark()? + 1;
+        Some(())
     }
 
-    /// Passes the next mark, which is known to be here or to end a string that has begun.
+    /// Whether nothing but white space is left.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.peek_past_space().is_none()
+    }
+
+    /// The next mark.
     #[inline]
     fn mark(&mut self) -> Option<usize> {
         while self.marks == 0 {
@@ -86,25 +101,27 @@ impl<'a> Scanner<'a> {
         }
         let place = self.next - 64 + self.marks.trailing_zeros() as usize;
         self.marks &= self.marks - 1;
-        self.at = place + 1;
         Some(place)
     }
 
     /// Passes a string: its place, without the quotes.
     #[inline]
     pub(crate) fn string(&mut self) -> Option<Range<usize>> {
-        if self.peek()? != b'"' {
+        if self.peek_past_space()? != b'"' {
             return None;
         }
-        let opening = self.mark()?;
-        Some(opening + 1..self.mark()?)
+        let from = self.mark()? + 1;
+        let to = self.mark()?;
+        self.at = to + 1;
+        Some(from..to)
     }
 
     /// Passes a value.
     #[inline]
     pub(crate) fn value(&mut self) -> Option<Range<usize>> {
+        let first = self.peek_past_space()?;
         let from = self.at;
-        match self.peek()? {
+        match first {
             b'"' => {
                 self.string()?;
                 if self.has_escapes(&(from..self.at)) {
@@ -122,22 +139,26 @@ impl<'a> Scanner<'a> {
     }
 
     fn number(&mut self) -> Option<()> {
-        self.passes(b'-');
+        self.skip(b"-");
         // Nothing follows a leading zero.
-        if !self.passes(b'0') {
+        if !self.skip(b"0") {
             self.digits()?;
         }
-        if self.passes(b'.') {
+        if self.skip(b".") {
             self.digits()?;
         }
-        if let Some(b'e' | b'E') = self.peek() {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.peek() {
-                self.at += 1;
-            }
+        if self.skip(b"eE") {
+            self.skip(b"+-");
             self.digits()?;
         }
         Some(())
+    }
+
+    /// Passes one of these bytes if it is the next.
+    fn skip(&mut self, bytes: &[u8]) -> bool {
+        let there = self.peek().is_some_and(|byte| bytes.contains(&byte));
+        self.at += usize::from(there);
+        there
     }
 
     /// Passes digits, one at least.
@@ -313,18 +334,12 @@ mod tests {
     /// Whether the whole text is passed as one value.
     fn passes(text: &[u8]) -> bool {
         let mut scanner = Scanner::new(text, 0);
-        scanner.space();
-        if scanner.value().is_none() {
-            return false;
-        }
-        scanner.space();
-        scanner.is_at_end()
+        scanner.value().is_some() && scanner.is_over()
     }
 
     /// Where the value ends that the text begins with.
     fn end(text: &[u8]) -> Option<usize> {
         let mut scanner = Scanner::new(text, 0);
-        scanner.space();
         scanner.value().map(|value| value.end)
     }
 
