@@ -36,6 +36,13 @@ pub(crate) enum Codec {
 /// A decoded record.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Content {
+    pub(crate) head: Head,
+    pub(crate) object: Object,
+}
+
+/// What a record says of its session beside the data.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Head {
     /// When the session began. The Node layouts do not know.
     pub(crate) created: Option<Timestamp>,
     /// Since when it has belonged to its principal, if it has one.
@@ -44,7 +51,6 @@ pub(crate) struct Content {
     pub(crate) cookie: Option<Box<CookieOptions>>,
     /// The member `cookie` as it was stored, so that what only Node knows of survives.
     pub(crate) stored_cookie: Option<Object>,
-    pub(crate) object: Object,
 }
 
 impl Codec {
@@ -84,13 +90,14 @@ impl Codec {
     /// Writes a record's data.
     pub(crate) fn encode(
         self,
-        content: &Content,
+        head: &Head,
+        object: &Object,
         layer: &CookieOptions,
         life: Life,
     ) -> Result<Bytes, BoxError> {
         match self {
-            Self::Native => encode_native(content, layer),
-            Self::Koa { .. } | Self::Express => node::encode(self, content, layer, life),
+            Self::Native => encode_native(head, object, layer),
+            Self::Koa { .. } | Self::Express => node::encode(self, head, object, layer, life),
         }
     }
 }
@@ -145,19 +152,26 @@ const NO_OBJECT: &str = "the envelope's data are no JSON object";
 /// The header line as it nearly always is, with nothing in it but when the session began; and the line's length.
 fn plain_header(data: &[u8]) -> Option<(Timestamp, usize)> {
     let rest = data.strip_prefix(HEADER)?;
-    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    // What is longer, or would be no number in JSON, is not ours.
-    if !(1..=15).contains(&digits) || (rest[0] == b'0' && digits > 1) || !rest[digits..].starts_with(b"}\n") {
+    let (mut millis, mut digits) = (0, 0);
+    while let Some(digit @ b'0'..=b'9') = rest.get(digits).copied() {
+        millis = millis * 10 + u64::from(digit - b'0');
+        digits += 1;
+        // What is longer is not ours.
+        if digits > 15 {
+            return None;
+        }
+    }
+    // Nor is what would be no number in JSON.
+    if digits == 0 || (rest[0] == b'0' && digits > 1) || !rest[digits..].starts_with(b"}\n") {
         return None;
     }
-    let millis = rest[..digits].iter().fold(0, |n, digit| n * 10 + u64::from(digit - b'0'));
     Some((Timestamp::from_millis(millis), HEADER.len() + digits + 2))
 }
 
 fn decode_native(data: Bytes, layer: &CookieOptions) -> Result<Content, BoxError> {
     if let Some((created, length)) = plain_header(&data) {
         let object = Object::parse_from(data, length).ok_or(NO_OBJECT)?;
-        return Ok(Content { created: Some(created), object, ..Content::default() });
+        return Ok(Content { head: Head { created: Some(created), ..Head::default() }, object });
     }
     let end = data.iter().position(|b| *b == b'\n').ok_or("the envelope has no header line")?;
     let header: Header =
@@ -169,25 +183,27 @@ fn decode_native(data: Bytes, layer: &CookieOptions) -> Result<Content, BoxError
     }
     // The line break is white space before the object.
     let object = Object::parse_from(data, end).ok_or(NO_OBJECT)?;
-    Ok(Content {
+    let head = Head {
         created: Some(Timestamp::from_millis(header.created)),
         since: header.since.map(Timestamp::from_millis),
         cookie: header.cookie.map(|overrides| Box::new(overrides.onto(layer))),
         stored_cookie: None,
-        object,
-    })
+    };
+    Ok(Content { head, object })
 }
 
-fn encode_native(content: &Content, layer: &CookieOptions) -> Result<Bytes, BoxError> {
-    let mut out = Vec::with_capacity(64 + content.object.size_hint());
+fn encode_native(head: &Head, object: &Object, layer: &CookieOptions) -> Result<Bytes, BoxError> {
+    let created = head.created.unwrap_or(Timestamp::EPOCH).as_millis();
+    let digits = created.checked_ilog10().unwrap_or_default() as usize + 1;
+    // As a rule exactly what it takes: of a buffer with room left `Bytes` would allocate a second thing.
+    let mut out = Vec::with_capacity(HEADER.len() + digits + 2 + object.size_hint());
     out.extend_from_slice(HEADER);
-    let created = content.created.unwrap_or(Timestamp::EPOCH).as_millis();
     serde_json::to_writer(&mut out, &created)?;
-    if let Some(since) = content.since {
+    if let Some(since) = head.since {
         out.extend_from_slice(b",\"since\":");
         serde_json::to_writer(&mut out, &since.as_millis())?;
     }
-    if let Some(cookie) = &content.cookie {
+    if let Some(cookie) = &head.cookie {
         let overrides = Overrides::between(layer, cookie);
         if overrides != Overrides::default() {
             out.extend_from_slice(b",\"cookie\":");
@@ -195,7 +211,7 @@ fn encode_native(content: &Content, layer: &CookieOptions) -> Result<Bytes, BoxE
         }
     }
     out.extend_from_slice(b"}\n");
-    content.object.write(&mut out);
+    object.write(&mut out);
     Ok(out.into())
 }
 

@@ -23,6 +23,7 @@ use self::{
     version::{adopt, ask_before_save, new_id, version},
 };
 use crate::{
+    clock::Timestamp,
     codec::Content,
     cookie::CookieLife,
     engine::Repeat,
@@ -148,10 +149,11 @@ async fn commit_now(state: &State) -> Result<Saved, Error> {
     }
 }
 
-/// What is to be done, and the intent that it carries out.
+/// What is to be done, the intent that it carries out, and the moment for which that is so.
 struct Decision {
     action: Action,
     intent: Intent,
+    now: Timestamp,
 }
 
 /// Decides, with what the hook has to add.
@@ -169,10 +171,10 @@ fn look(state: &State) -> Decision {
     let now = state.config.clock.now();
     let (data, intent) = state.data_and_intent();
     let (facts, _) = state.facts(&data, intent, now);
-    Decision { action: decide(facts), intent }
+    Decision { action: decide(facts), intent, now }
 }
 
-async fn carry_out(state: &State, Decision { action, intent }: Decision) -> Result<Saved, Error> {
+async fn carry_out(state: &State, Decision { action, intent, now }: Decision) -> Result<Saved, Error> {
     match action {
         Action::Nothing => {
             // What is held back may still be wanted, and a logout stands until something is written.
@@ -190,8 +192,8 @@ async fn carry_out(state: &State, Decision { action, intent }: Decision) -> Resu
             Ok(Saved::Unchanged)
         }
         Action::Destroy => Box::pin(destroy(state, intent)).await,
-        Action::Create => create(state, intent).await,
-        Action::Update | Action::Rotate => write(state).await,
+        Action::Create => create(state, intent, now).await,
+        Action::Update | Action::Rotate => write(state, now).await,
         Action::Touch => touch(state).await,
     }
 }
@@ -200,7 +202,7 @@ fn owe_cookie(state: &State, data: &mut Data, id: &SessionId, life: impl Fn(Cook
     let now = state.config.clock.now();
     let (_, fresh) = state.facts(data, state.intent(), now);
     let options = data.cookie().cloned().map(Box::new);
-    data.owed = Some(Owed::Cookie { id: id.clone(), options, life: life(fresh.cookie) });
+    data.owed = Some(Owed::Cookie { id: id.clone(), options, life: life(fresh.cookie), at: now });
 }
 
 /// Sends the cookie for what is in the store: it must not promise more than what is left there.
@@ -215,20 +217,20 @@ fn resend(state: &State) {
     });
 }
 
-async fn create(state: &State, intent: Intent) -> Result<Saved, Error> {
+async fn create(state: &State, intent: Intent, now: Timestamp) -> Result<Saved, Error> {
     let config = &*state.config;
     let (engine, limits) = (&config.engine, &config.limits);
-    let old = state.data().origin.clone();
+    let old = state.data().origin.as_ref().map(|old| old.id.clone());
     for _ in 0..MAX_DRAWS {
         let id = new_id(state).await?;
         let key = state.config.key(&id);
         let login = login_at(state, true).await;
-        let version = version(state, true, login)?;
+        let version = version(state, true, login, now)?;
         let written = engine.set(limits, &key, &version.record, When::Absent, Repeat::Harmless).await;
         match written.map_err(|e| Error::store(Operation::Set, e))? {
             Written::Done => {
                 if let Some(old) = &old {
-                    Box::pin(end(state, &old.id, Some(&key))).await?;
+                    Box::pin(end(state, old, Some(&key))).await?;
                 }
                 logged_in(state, &key, &version.record, login).await;
                 let saved = if old.is_some() { Saved::Rotated } else { Saved::Created };
@@ -270,7 +272,7 @@ async fn destroy(state: &State, intent: Intent) -> Result<Saved, Error> {
         state.settle(intent);
     }
     let mut data = state.data();
-    let options = data.base.cookie.take();
+    let options = data.base.head.cookie.take();
     data.origin = None;
     data.base = Content::default();
     data.base_principal = None;

@@ -2,8 +2,6 @@
 //! turns for those who write the same session.
 
 use std::{
-    future::Future,
-    pin::Pin,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     task::Poll,
     time::Duration,
@@ -60,6 +58,17 @@ pub(crate) enum Repeat {
     Harmful,
 }
 
+/// Sessions that take turns.
+#[derive(Clone, Copy)]
+pub(crate) struct Group(u8);
+
+impl Group {
+    pub(crate) fn of(key: &StoreKey) -> Self {
+        let [group, ..] = key.fingerprint();
+        Self(group)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { operation: Duration::from_secs(2), reconnect: Duration::from_secs(10), in_flight: 4096 }
@@ -93,6 +102,31 @@ impl Engine {
         self.watch.call(Operation::Get, key, call).await
     }
 
+    /// The same without a future; `None` where that may take waiting.
+    pub(crate) fn get_now(
+        &self,
+        limits: &Limits,
+        key: &StoreKey,
+    ) -> Option<Result<Option<Record>, StoreError>> {
+        self.now(limits, Operation::Get, || self.store.0.get_now(key))
+    }
+
+    fn now<T>(
+        &self,
+        limits: &Limits,
+        operation: Operation,
+        call: impl FnOnce() -> Option<Result<T, StoreError>>,
+    ) -> Option<Result<T, StoreError>> {
+        // Who follows the calls sees each as a span, and that belongs to a future.
+        if self.in_flight.load(Relaxed) >= limits.in_flight || Watch::is_traced() {
+            return None;
+        }
+        let measure = self.watch.measure(operation);
+        let done = call()?;
+        measure.ended(done.as_ref().err());
+        Some(done)
+    }
+
     /// A write. `repeat`: what it does to be made twice.
     pub(crate) async fn set(
         &self,
@@ -102,11 +136,15 @@ impl Engine {
         when: When,
         repeat: Repeat,
     ) -> Result<Written, StoreError> {
+        let now = self.now(limits, Operation::Set, || self.store.0.set_now(key, record, when));
+        if let Some(done) = now {
+            return done;
+        }
         // A record of `Layout::Plain` that is in the way of a new one does not tell whose it is.
         let told = repeat == Repeat::Harmless && (key.layout() == Layout::Native || when != When::Absent);
         let told = |written: &Written| told || *written == Written::Done;
         let call = self.twice(limits, || self.store.0.set(key, record, when), told);
-        self.watch.call(Operation::Set, key, call).await
+        self.watch.call(Operation::Set, key, Box::pin(call)).await
     }
 
     pub(crate) async fn touch(
@@ -115,9 +153,12 @@ impl Engine {
         key: &StoreKey,
         expires_at: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.watch
-            .call(Operation::Touch, key, self.bounded(limits, || self.store.0.touch(key, expires_at)))
-            .await
+        let now = self.now(limits, Operation::Touch, || self.store.0.touch_now(key, expires_at));
+        if let Some(done) = now {
+            return done;
+        }
+        let call = self.bounded(limits, || self.store.0.touch(key, expires_at));
+        self.watch.call(Operation::Touch, key, Box::pin(call)).await
     }
 
     pub(crate) async fn destroy(&self, limits: &Limits, key: &StoreKey) -> Result<(), StoreError> {
@@ -148,21 +189,14 @@ impl Engine {
         call: impl Fn() -> Call<'a, T> + Send + Sync,
         told: impl Fn(&T) -> bool + Send + Sync,
     ) -> Result<T, StoreError> {
-        // What is answered at once needs no clock.
-        let mut began = None;
-        let timed = || {
-            let call = call();
-            began = matches!(call, Call::Later(_)).then(Instant::now);
-            call
-        };
-        let first = match self.bounded(limits, timed).await {
+        let began = Instant::now();
+        let first = match self.bounded(limits, &call).await {
             Err(error) if error.is_unavailable() && !is_own(&error) => error,
             done => return done,
         };
         // In a box: a rare case is not to make every write's future larger.
         Box::pin(async move {
-            let spent = || began.map(|began| began.elapsed()).unwrap_or_default();
-            let left = || limits.operation.saturating_sub(spent());
+            let left = || limits.operation.saturating_sub(began.elapsed());
             // Until a client has reconnected it refuses at once; that takes it some milliseconds.
             let Ok(Ok(())) = timeout(left(), self.wait_for_connection(limits)).await else {
                 return Err(first);
@@ -201,8 +235,8 @@ impl Engine {
 
     /// Waits for a turn to write this session. The tag decides who wins; turns only see to it that each does. So who
     /// has waited as long as a call may take, because the store hangs, goes without.
-    pub(crate) async fn turn(&self, limits: &Limits, key: &StoreKey) -> Option<MutexGuard<'_, ()>> {
-        let [group, ..] = key.fingerprint();
+    pub(crate) async fn turn(&self, limits: &Limits, group: Group) -> Option<MutexGuard<'_, ()>> {
+        let Group(group) = group;
         let turn = &self.turns[usize::from(group)];
         match turn.try_lock() {
             Ok(mine) => Some(mine),
@@ -232,8 +266,8 @@ impl Engine {
         }
     }
 
-    /// Runs a call to its end or its limit. What is ready at once, as with the memory store, pays for neither.
-    async fn bounded<'a, T: Send>(
+    /// Runs a call to its end or its limit. What is ready when first asked pays for no timer.
+    async fn bounded<'a, T>(
         &self,
         limits: &Limits,
         call: impl FnOnce() -> Call<'a, T> + Send,
@@ -241,18 +275,7 @@ impl Engine {
         if self.in_flight.load(Relaxed) >= limits.in_flight {
             return Err(StoreError::unavailable(Own("too many requests are waiting for it")));
         }
-        match call() {
-            Call::Done(done) => done,
-            // In a box, lest it be room in the future of every handler.
-            Call::Later(call) => Box::pin(self.wait(limits, call)).await,
-        }
-    }
-
-    async fn wait<T>(
-        &self,
-        limits: &Limits,
-        mut call: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + '_>>,
-    ) -> Result<T, StoreError> {
+        let mut call = call();
         let first = std::future::poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
         if let Poll::Ready(done) = first {
             return done;

@@ -15,7 +15,7 @@ use crate::{
     view::SessionData,
 };
 
-fn find<K: 'static>(parts: &Parts) -> Option<&Arc<State>> {
+fn find<K: 'static>(parts: &Parts) -> Option<Arc<State>> {
     let slot = parts.extensions.get::<Slot<K>>()?;
     Some(slot.open(&parts.headers, &parts.extensions))
 }
@@ -25,7 +25,7 @@ impl<S: Send + Sync, T: SessionData, K: 'static> FromRequestParts<S> for Session
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let state = find::<K>(parts).ok_or_else(|| Error::new(Kind::MissingLayer))?;
-        Ok(Self::new(state.clone()))
+        Ok(Self::new(state))
     }
 }
 
@@ -33,7 +33,7 @@ impl<S: Send + Sync, T: SessionData, K: 'static> OptionalFromRequestParts<S> for
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
-        Ok(find::<K>(parts).map(|state| Self::new(state.clone())))
+        Ok(find::<K>(parts).map(Self::new))
     }
 }
 

@@ -44,18 +44,23 @@ pub(crate) enum Text {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        match u8::try_from(text.len()) {
-            Ok(length) if text.len() <= SHORT_ID => {
-                let mut bytes = [0; SHORT_ID];
-                bytes[..text.len()].copy_from_slice(text.as_bytes());
-                Self::Short(length, bytes)
-            }
-            _ => Self::Long(text.into()),
-        }
+        Self::short(text.as_bytes()).unwrap_or_else(|| Self::Long(text.into()))
     }
 }
 
 impl Text {
+    /// Of bytes that are known to be ASCII.
+    fn of_ascii(bytes: &[u8]) -> Option<Self> {
+        Self::short(bytes).or_else(|| Some(Self::Long(str::from_utf8(bytes).ok()?.into())))
+    }
+
+    /// `None`: too long to lie in place.
+    fn short(text: &[u8]) -> Option<Self> {
+        let mut bytes = [0; SHORT_ID];
+        bytes.get_mut(..text.len())?.copy_from_slice(text);
+        Some(Self::Short(text.len() as u8, bytes))
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         match self {
             // Made of text.
@@ -88,12 +93,17 @@ impl SessionId {
     /// (RFC 6265 `cookie-octet`). Anything else is never shown to a store.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        Self::of_octets(text.as_bytes())
+    }
+
+    /// The same of bytes of which nobody knows yet whether they are text.
+    pub(crate) fn of_octets(octets: &[u8]) -> Option<Self> {
         // Each byte is looked at, which goes faster than to stop at a bad one.
-        let fits = |text: &str| text.bytes().fold(true, |good, byte| good & is_cookie_octet(byte));
-        if text.is_empty() || text.len() > MAX_ID || !fits(text) {
+        let fit = octets.iter().fold(true, |good, byte| good & is_cookie_octet(*byte));
+        if octets.is_empty() || octets.len() > MAX_ID || !fit {
             return None;
         }
-        Some(Self(text.into()))
+        Text::of_ascii(octets).map(Self)
     }
 
     /// The id itself. Handle it like a password.

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use base64::{
     Engine,
-    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+    engine::general_purpose::{GeneralPurpose, STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
 use cookie::Key;
 use hmac::{Hmac, Mac};
@@ -38,6 +38,8 @@ enum Prepared {
 
 /// Base64 of 32 bytes, padded: what stands in front of a value signed by the `cookie` crate.
 const JAR_SIGNATURE: usize = 44;
+/// Room for a MAC of any scheme, in bytes; the decoder wants more of it than it fills.
+const MAX_MAC: usize = 48;
 
 impl KeyRing {
     /// Keys of the `cookie` crate, shared with the application's own signed cookies.
@@ -104,13 +106,11 @@ impl KeyRing {
         match self.scheme {
             Scheme::CookieJar => {
                 let (signature, id) = text.split_at_checked(JAR_SIGNATURE)?;
-                let mac = STANDARD.decode(signature).ok()?;
-                Some((id, self.verify(&[id], &mac)?))
+                Some((id, self.verify(&[id], &STANDARD, signature)?))
             }
             Scheme::Express => {
                 let (id, signature) = text.strip_prefix("s:")?.rsplit_once('.')?;
-                let mac = STANDARD_NO_PAD.decode(signature).ok()?;
-                Some((id, self.verify(&[id], &mac)?))
+                Some((id, self.verify(&[id], &STANDARD_NO_PAD, signature)?))
             }
             Scheme::Keygrip => None,
         }
@@ -118,13 +118,15 @@ impl KeyRing {
 
     /// Checks what [`detached`](Self::detached) made: which key it was.
     pub(crate) fn open_detached(&self, name: &str, value: &str, signature: &str) -> Option<usize> {
-        let mac = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        self.verify(&[name, "=", value], &mac)
+        self.verify(&[name, "=", value], &URL_SAFE_NO_PAD, signature)
     }
 
     /// Every key is tried, in constant time each.
-    fn verify(&self, message: &[&str], mac: &[u8]) -> Option<usize> {
-        self.keys.iter().position(|key| key.verify(message, mac))
+    fn verify(&self, message: &[&str], base64: &GeneralPurpose, signature: &str) -> Option<usize> {
+        // What does not fit is none.
+        let mut mac = [0; MAX_MAC];
+        let length = base64.decode_slice(signature, &mut mac).ok()?;
+        self.keys.iter().position(|key| key.verify(message, &mac[..length]))
     }
 }
 

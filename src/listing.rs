@@ -75,11 +75,11 @@ pub(crate) async fn find(
                 continue;
             }
         };
-        let created = content.created.unwrap_or(Timestamp::EPOCH);
+        let created = content.head.created.unwrap_or(Timestamp::EPOCH);
         if config.lifetime.is_over(created, config.clock.now()) {
             continue;
         }
-        let since = content.since.unwrap_or(created);
+        let since = content.head.since.unwrap_or(created);
         seen.push(Seen {
             digest: found.digest,
             expires_at: found.record.expires_at,

@@ -52,28 +52,20 @@ impl Object {
         u32::try_from(source.len()).ok()?;
         let mut scanner = Scanner::new(&source, start);
         let mut entries = Vec::new();
-        scanner.mark_after_space().filter(|mark| *mark == b'{')?;
-        let mut mark = scanner.mark_after_space()?;
-        if mark != b'}' {
+        scanner.brace(b'{')?;
+        if scanner.brace(b'}').is_none() {
             entries.reserve_exact(USUAL_KEYS);
             loop {
                 if entries.len() == USUAL_KEYS {
                     // As many more as there will be if the rest is like the beginning.
                     entries.reserve(entries.len() * source.len() / scanner.at());
                 }
-                if mark != b'"' {
-                    return None;
-                }
-                let key = key(&source, &mut scanner)?;
-                scanner.mark_after_space().filter(|mark| *mark == b':')?;
-                let (value, end) = scanner.value()?;
-                entries.push(Entry { key, value: at(value) });
-                match end {
-                    b',' => mark = scanner.mark_after_space()?,
-                    b'}' => break,
-                    _ => return None,
+                entries.push(entry(&source, &mut scanner)?);
+                if !scanner.passes(b',') {
+                    break;
                 }
             }
+            scanner.brace(b'}')?;
         }
         if !scanner.is_over() || (scanner.is_wide() && str::from_utf8(text).is_err()) {
             return None;
@@ -164,23 +156,47 @@ impl Object {
 
     /// Appends the entries alone, for a caller with members of its own to add.
     pub(crate) fn write_entries(&self, out: &mut Vec<u8>) {
-        for (i, entry) in self.entries.iter().enumerate() {
-            if i > 0 {
+        let mut rest = &*self.entries;
+        while let Some((first, others)) = rest.split_first() {
+            if rest.len() < self.entries.len() {
                 out.push(b',');
             }
-            write_key(self.bytes(&entry.key), out);
-            out.push(b':');
-            out.extend_from_slice(self.bytes(&entry.value));
+            rest = others;
+            let Some(mut run) = self.member(first) else {
+                write_key(self.bytes(&first.key), out);
+                out.push(b':');
+                out.extend_from_slice(self.bytes(&first.value));
+                continue;
+            };
+            // What stands side by side in the source is copied as one.
+            while let Some((next, others)) = rest.split_first()
+                && let Some(member) = self.member(next)
+                && self.source.get(run.end) == Some(&b',')
+                && member.start == run.end + 1
+            {
+                run.end = member.end;
+                rest = others;
+            }
+            out.extend_from_slice(&self.source[run]);
         }
     }
 
-    /// About how long [`write`](Self::write)'s text will be.
+    /// Where the source has the entry as it would be written.
+    fn member(&self, entry: &Entry) -> Option<Range<usize>> {
+        let Entry { key: Piece::At((from, key_end)), value: Piece::At((value, to)) } = entry else {
+            return None;
+        };
+        let (from, key_end) = (*from as usize, *key_end as usize);
+        let written = *value as usize == key_end + 2
+            && self.source.get(key_end..key_end + 2) == Some(b"\":")
+            && self.source[..from].ends_with(b"\"");
+        written.then(|| from - 1..*to as usize)
+    }
+
+    /// How long [`write`](Self::write)'s text will be, unless a key has something to escape.
     pub(crate) fn size_hint(&self) -> usize {
-        2 + self
-            .entries
-            .iter()
-            .map(|e| self.bytes(&e.key).len() + self.bytes(&e.value).len() + 4)
-            .sum::<usize>()
+        let members = self.entries.iter().map(|e| self.bytes(&e.key).len() + self.bytes(&e.value).len() + 3);
+        2 + members.sum::<usize>() + self.entries.len().saturating_sub(1)
     }
 }
 
@@ -203,14 +219,19 @@ fn write_key(key: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Passes the rest of a key.
-fn key(source: &[u8], scanner: &mut Scanner<'_>) -> Option<Piece> {
+/// Passes a key and its value.
+fn entry(source: &[u8], scanner: &mut Scanner<'_>) -> Option<Entry> {
     let place = scanner.string()?;
-    if !scanner.has_escapes(&place) {
-        return Some(at(place));
+    let key = if scanner.has_escapes(&place) {
+        let text: String = serde_json::from_slice(&source[place.start - 1..=place.end]).ok()?;
+        Piece::Own(text.into_bytes().into())
+    } else {
+        at(place)
+    };
+    if !scanner.passes(b':') {
+        return None;
     }
-    let text: String = serde_json::from_slice(&source[place.start - 1..=place.end]).ok()?;
-    Some(Piece::Own(text.into_bytes().into()))
+    Some(Entry { key, value: at(scanner.value()?) })
 }
 
 impl Piece {
@@ -295,6 +316,20 @@ mod tests {
             assert_eq!(text(&object(json)), json);
         }
         assert_eq!(text(&object(r#" { "a" : 1 , "b" : 2 } "#)), r#"{"a":1,"b":2}"#);
+    }
+
+    #[test]
+    fn what_is_written_is_as_long_as_was_said() {
+        let mut object = object(r#"{"a":1, "b":2,"c":3,"d" :4,"e":5}"#);
+        for (key, value) in [("c", "33"), ("a", "11"), ("f", "6")] {
+            object.put(key, value.as_bytes());
+            assert_eq!(text(&object).len(), object.size_hint());
+        }
+        assert_eq!(text(&object), r#"{"a":11,"b":2,"c":33,"d":4,"e":5,"f":6}"#);
+        object.remove("d");
+        assert_eq!(text(&object), r#"{"a":11,"b":2,"c":33,"e":5,"f":6}"#);
+        let none = self::object("{ }");
+        assert_eq!((text(&none).as_str(), none.size_hint()), ("{}", 2));
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl<K> SessionsOf<K> {
     fn listed<T: SessionData>(&self, seen: Seen) -> Listed<T> {
         let Config { lifetime, clock, cookie, .. } = &*self.config;
         let Seen { digest, expires_at, created, since, content } = seen;
-        let visitor = content.cookie.as_deref();
+        let visitor = content.head.cookie.as_deref();
         let last_seen =
             lifetime.last_extended(clock.now(), created, expires_at, &content.object, cookie, visitor);
         let value = view::read(&content.object).map(Arc::new).map_err(|error| Error::json(&error));

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     Timestamp,
-    codec::{Codec, Content},
+    codec::{Codec, Head},
     cookie::{CookieLife, CookieOptions, MaxAge, Priority, Style},
     keyring::{KeyRing, Scheme},
     lifetime::Life,
@@ -163,20 +163,15 @@ proptest! {
         let own = own.filter(|own| *own != layer);
         let created = Timestamp::from_millis(created.into());
         let since = since.map(|since| Timestamp::from_millis(since.into()));
-        let content = Content {
-            created: Some(created),
-            since,
-            cookie: own.clone().map(Box::new),
-            stored_cookie: None,
-            object: object(&map),
-        };
-        let data = Codec::Native.encode(&content, &layer, life).expect("encoded");
+        let head = Head { created: Some(created), since, cookie: own.clone().map(Box::new), stored_cookie: None };
+        let object = object(&map);
+        let data = Codec::Native.encode(&head, &object, &layer, life).expect("encoded");
         let back = Codec::Native.decode(data, &layer).expect("decoded");
-        let read_back = (back.created, back.since, back.cookie.as_deref());
+        let read_back = (back.head.created, back.head.since, back.head.cookie.as_deref());
         prop_assert_eq!(read_back, (Some(created), since, own.as_ref()));
         prop_assert_eq!(read(&back.object), map.clone());
         for codec in [Codec::Koa { signed: true }, Codec::Express] {
-            let encoded = codec.encode(&content, &layer, life);
+            let encoded = codec.encode(&head, &object, &layer, life);
             prop_assert_eq!(encoded.is_err(), map.contains_key("cookie"));
             let Ok(data) = encoded else { continue };
             let back = codec.decode(data, &layer).expect("decoded");

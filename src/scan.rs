@@ -8,15 +8,14 @@ use wide::u8x16;
 
 use crate::object::read_value;
 
-/// A place in text that ought to be a JSON object. It goes from mark to mark: the quotes around strings, and outside of
-/// them brackets, colons and commas.
+/// A place in text that ought to be JSON. What lies within strings and nested values is passed from mark to mark: the
+/// quotes around strings, and outside of them brackets.
 pub(crate) struct Scanner<'a> {
     text: &'a [u8],
-    /// Behind the last mark.
     at: usize,
     /// Where the next block begins.
     next: usize,
-    /// The marks of this block that are still ahead, a bit each; those of them that are brackets.
+    /// The marks of this block that are still ahead, a bit each; and all its marks that are brackets.
     marks: u64,
     brackets: u64,
     /// The block ends in a string: all ones.
@@ -50,79 +49,145 @@ impl<'a> Scanner<'a> {
         self.escapes && self.text[piece.clone()].contains(&b'\\')
     }
 
-    /// Passes the next mark. `None`: there is none, or a control character in a string.
     #[inline]
-    fn mark(&mut self) -> Option<u8> {
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    /// The next byte that is no white space, which is passed: as a rule there is none.
+    #[inline]
+    fn peek_past_space(&mut self) -> Option<u8> {
+        match self.peek() {
+            Some(b' ' | b'\n' | b'\t' | b'\r') => self.past_space(),
+            byte => byte,
+        }
+    }
+
+    #[cold]
+    fn past_space(&mut self) -> Option<u8> {
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+        self.peek()
+    }
+
+    /// Passes `byte`, which is no mark, if it is the next but for white space.
+    #[inline]
+    pub(crate) fn passes(&mut self, byte: u8) -> bool {
+        let there = self.peek() == Some(byte) || self.peek_past_space() == Some(byte);
+        self.at += usize::from(there);
+        there
+    }
+
+    /// Passes a bracket of an object whose members are passed one by one.
+    pub(crate) fn brace(&mut self, brace: u8) -> Option<()> {
+        if self.peek_past_space()? != brace {
+            return None;
+        }
+        self.at = self.mark()? + 1;
+        Some(())
+    }
+
+    /// Whether nothing but white space is left.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.peek_past_space().is_none()
+    }
+
+    /// The next mark.
+    #[inline]
+    fn mark(&mut self) -> Option<usize> {
         while self.marks == 0 {
             self.block()?;
         }
-        self.at = self.next - 64 + self.marks.trailing_zeros() as usize + 1;
+        let place = self.next - 64 + self.marks.trailing_zeros() as usize;
         self.marks &= self.marks - 1;
-        Some(self.text[self.at - 1])
+        Some(place)
     }
 
-    /// The same, if there is nothing but space before it.
-    #[inline]
-    pub(crate) fn mark_after_space(&mut self) -> Option<u8> {
-        let from = self.at;
-        let mark = self.mark()?;
-        is_space(&self.text[from..self.at - 1]).then_some(mark)
-    }
-
-    /// Passes the rest of a string whose quote has been passed: its place, without the quotes.
+    /// Passes a string: its place, without the quotes.
     #[inline]
     pub(crate) fn string(&mut self) -> Option<Range<usize>> {
-        let from = self.at;
-        self.mark()?;
-        Some(from..self.at - 1)
-    }
-
-    /// Passes a value, and the mark behind it.
-    #[inline]
-    pub(crate) fn value(&mut self) -> Option<(Range<usize>, u8)> {
-        let before = self.at;
-        let mark = self.mark()?;
-        let from = self.at - 1;
-        if matches!(mark, b',' | b'}') {
-            let place = trimmed(self.text, before..from);
-            return is_scalar(&self.text[place.clone()]).then_some((place, mark));
-        }
-        if !is_space(&self.text[before..from]) {
+        if self.peek_past_space()? != b'"' {
             return None;
         }
-        match mark {
+        let from = self.mark()? + 1;
+        let to = self.mark()?;
+        self.at = to + 1;
+        Some(from..to)
+    }
+
+    /// Passes a value.
+    #[inline]
+    pub(crate) fn value(&mut self) -> Option<Range<usize>> {
+        let first = self.peek_past_space()?;
+        let from = self.at;
+        match first {
             b'"' => {
                 self.string()?;
                 if self.has_escapes(&(from..self.at)) {
                     read_value::<IgnoredAny>(&self.text[from..self.at]).ok()?;
                 }
             }
-            b'{' | b'[' => self.nested(mark)?,
+            b'{' | b'[' => self.nested()?,
+            b'-' | b'0'..=b'9' => self.number()?,
+            b't' => self.word(b"true")?,
+            b'f' => self.word(b"false")?,
+            b'n' => self.word(b"null")?,
             _ => return None,
         }
-        Some((from..self.at, self.mark_after_space()?))
+        Some(from..self.at)
     }
 
-    /// Whether nothing but space is left.
-    pub(crate) fn is_over(&self) -> bool {
-        is_space(&self.text[self.at..])
+    fn number(&mut self) -> Option<()> {
+        self.skip(b"-");
+        // Nothing follows a leading zero.
+        if !self.skip(b"0") {
+            self.digits()?;
+        }
+        if self.skip(b".") {
+            self.digits()?;
+        }
+        if self.skip(b"eE") {
+            self.skip(b"+-");
+            self.digits()?;
+        }
+        Some(())
     }
 
-    /// Passes the rest of an object or an array: strings, and brackets in pairs. The rest of the grammar is seen to by
-    /// whoever reads the value.
-    fn nested(&mut self, first: u8) -> Option<()> {
+    /// Passes one of these bytes if it is the next.
+    fn skip(&mut self, bytes: &[u8]) -> bool {
+        let there = self.peek().is_some_and(|byte| bytes.contains(&byte));
+        self.at += usize::from(there);
+        there
+    }
+
+    /// Passes digits, one at least.
+    fn digits(&mut self) -> Option<()> {
+        let from = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        (self.at > from).then_some(())
+    }
+
+    fn word(&mut self, word: &[u8]) -> Option<()> {
+        self.text[self.at..].starts_with(word).then(|| self.at += word.len())
+    }
+
+    /// Passes an object or an array: strings, and brackets in pairs. The rest of the grammar is seen to by whoever reads
+    /// the value.
+    fn nested(&mut self) -> Option<()> {
         let mut open = Nesting::default();
-        open.take(first)?;
+        let first = self.mark()?;
+        open.take(self.text[first])?;
         // Of this block, what is behind the first bracket.
-        let passed = self.at + 64 - self.next;
-        let mut brackets = if passed < 64 { self.brackets & !0 << passed } else { 0 };
+        let mut brackets = self.brackets & self.behind(first);
         loop {
             while brackets != 0 {
-                let place = brackets.trailing_zeros();
-                let at = self.next - 64 + place as usize;
-                if open.take(self.text[at])? {
-                    self.at = at + 1;
-                    self.marks &= !1 << place;
+                let place = self.next - 64 + brackets.trailing_zeros() as usize;
+                if open.take(self.text[place])? {
+                    self.marks &= self.behind(place);
+                    self.at = place + 1;
                     return Some(());
                 }
                 brackets &= brackets - 1;
@@ -130,6 +195,11 @@ impl<'a> Scanner<'a> {
             self.block()?;
             brackets = self.brackets;
         }
+    }
+
+    /// The bits of this block that are behind a place in it.
+    fn behind(&self, place: usize) -> u64 {
+        !1 << (place + 64 - self.next)
     }
 
     /// Goes on to the next 64 bytes.
@@ -153,7 +223,7 @@ impl<'a> Scanner<'a> {
         let strings = parity(quotes) ^ self.in_string;
         self.in_string = 0_u64.wrapping_sub(strings >> 63);
         self.brackets = found.brackets & !strings;
-        self.marks = quotes | ((found.brackets | found.separators) & !strings);
+        self.marks = quotes | self.brackets;
         (found.controls & strings == 0).then_some(())
     }
 
@@ -174,53 +244,6 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Whether all of it is JSON's white space.
-#[inline]
-fn is_space(text: &[u8]) -> bool {
-    text.iter().all(|byte| matches!(byte, b' ' | b'\n' | b'\t' | b'\r'))
-}
-
-/// The place without the white space at its ends.
-fn trimmed(text: &[u8], Range { mut start, mut end }: Range<usize>) -> Range<usize> {
-    while start < end && is_space(&text[start..=start]) {
-        start += 1;
-    }
-    while start < end && is_space(&text[end - 1..end]) {
-        end -= 1;
-    }
-    start..end
-}
-
-/// Whether it is a number or one of the three words.
-fn is_scalar(text: &[u8]) -> bool {
-    match text {
-        [b'0'..=b'9'] | b"true" | b"false" | b"null" => true,
-        [b'-' | b'0'..=b'9', ..] => is_number(text).is_some(),
-        _ => false,
-    }
-}
-
-fn is_number(text: &[u8]) -> Option<()> {
-    let rest = text.strip_prefix(b"-").unwrap_or(text);
-    // Nothing follows a leading zero.
-    let rest = rest.strip_prefix(b"0").or_else(|| digits(rest))?;
-    let rest = match rest.strip_prefix(b".") {
-        Some(fraction) => digits(fraction)?,
-        None => rest,
-    };
-    let rest = match rest {
-        [b'e' | b'E', b'+' | b'-', exponent @ ..] | [b'e' | b'E', exponent @ ..] => digits(exponent)?,
-        _ => rest,
-    };
-    rest.is_empty().then_some(())
-}
-
-/// What follows the digits, of which there is one at least.
-fn digits(text: &[u8]) -> Option<&[u8]> {
-    let number = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    (number > 0).then(|| &text[number..])
-}
-
 /// Each bit: whether the number of ones up to it is odd.
 fn parity(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {
@@ -239,8 +262,6 @@ struct Masks {
     /// `[{]}`; and `Y_y` and DEL, which are like them but for bits that are not compared: outside of a string those have
     /// no place.
     brackets: u64,
-    /// `:` and `,`.
-    separators: u64,
     /// No ASCII.
     wide: u64,
 }
@@ -257,7 +278,6 @@ impl Masks {
             note(&mut all.backslashes, is(b'\\'));
             note(&mut all.controls, part.min(u8x16::splat(0x1f)).simd_eq(part));
             note(&mut all.brackets, (part | u8x16::splat(0x26)).simd_eq(u8x16::splat(0x7f)));
-            note(&mut all.separators, is(b':') | is(b','));
             note(&mut all.wide, part);
         }
         all
@@ -311,26 +331,16 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::value::RawValue;
 
-    /// Whether the whole text is passed as one value: as a member of an object.
+    /// Whether the whole text is passed as one value.
     fn passes(text: &[u8]) -> bool {
-        let member = [b"{\"\":", text, b"}"].concat();
-        let mut scanner = Scanner::new(&member, 0);
-        let mut read = || {
-            scanner.mark_after_space().filter(|mark| *mark == b'{')?;
-            scanner.mark_after_space().filter(|mark| *mark == b'"')?;
-            scanner.string()?;
-            scanner.mark_after_space().filter(|mark| *mark == b':')?;
-            scanner.value()
-        };
-        matches!(read(), Some((_, b'}'))) && scanner.is_over()
+        let mut scanner = Scanner::new(text, 0);
+        scanner.value().is_some() && scanner.is_over()
     }
 
-    /// Where the first value of the text ends, if it is nested.
+    /// Where the value ends that the text begins with.
     fn end(text: &[u8]) -> Option<usize> {
         let mut scanner = Scanner::new(text, 0);
-        let first = scanner.mark_after_space()?;
-        scanner.nested(first)?;
-        Some(scanner.at())
+        scanner.value().map(|value| value.end)
     }
 
     #[test]
@@ -345,7 +355,6 @@ mod tests {
                 assert_eq!(found.backslashes, bit(byte == b'\\'));
                 assert_eq!(found.controls, bit(byte < 0x20));
                 assert_eq!(found.brackets, bit(b"[{]}Y_y\x7f".contains(&byte)));
-                assert_eq!(found.separators, bit(byte == b':' || byte == b','));
                 assert_eq!(found.wide, bit(byte >= 0x80));
             }
         }
@@ -367,9 +376,8 @@ mod tests {
         for length in 0..150 {
             for text in ["x".repeat(length), "é".repeat(length), "\u{7f}".repeat(length), "{".repeat(length)]
             {
-                let quoted = format!("\"{text}\":");
+                let quoted = format!("\"{text}\"x");
                 let mut scanner = Scanner::new(quoted.as_bytes(), 0);
-                assert_eq!(scanner.mark_after_space(), Some(b'"'));
                 let place = scanner.string().expect("a string");
                 assert_eq!(place, 1..1 + text.len());
                 assert!(!scanner.has_escapes(&place));
@@ -399,7 +407,7 @@ mod tests {
         fn what_is_nested_ends_where_serde_json_ends_it(parts in prop::collection::vec(r#"[{}\[\]",]|"[{}\[\]a\\\\\"]{0,3}""#, 0..8)) {
             let text = parts.concat();
             let mut values = serde_json::Deserializer::from_str(&text).into_iter::<&RawValue>();
-            if text.starts_with(['{', '[']) && let Some(Ok(value)) = values.next() {
+            if let Some(Ok(value)) = values.next() {
                 prop_assert_eq!(end(text.as_bytes()), Some(value.get().len()));
             }
         }

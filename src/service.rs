@@ -114,7 +114,7 @@ fn open<K: 'static, B>(config: &Arc<Config>, request: &mut Request<B>) -> Opened
         if config.defer || slot.opened().is_some_and(|state| state.is_loaded()) {
             return Opened::Outside;
         }
-        let state = slot.open(request.headers(), request.extensions()).clone();
+        let state = slot.open(request.headers(), request.extensions());
         state.flags.eager.store(true, Relaxed);
         return Opened::Eager { state, ticket: None };
     }
@@ -133,7 +133,7 @@ fn open<K: 'static, B>(config: &Arc<Config>, request: &mut Request<B>) -> Opened
         request.extensions_mut().insert(slot);
         return Opened::Deferred(ticket);
     }
-    let state = slot.open(request.headers(), request.extensions()).clone();
+    let state = slot.open(request.headers(), request.extensions());
     state.flags.eager.store(true, Relaxed);
     request.extensions_mut().insert(slot);
     Opened::Eager { state, ticket: Some(ticket) }
@@ -293,14 +293,13 @@ fn tell(state: &State, Debt { owed, way }: Debt, mut response: Response) -> Resp
     if config.cache_headers {
         make_private(headers);
     }
-    let now = config.clock.now();
     match owed {
-        Owed::Cookie { id, options, life } => {
+        Owed::Cookie { id, options, life, at } => {
             let options = options.as_deref().unwrap_or(&config.cookie);
-            config.carrier.write(headers, way, &Issue { id: &id, options, life, now });
+            config.carrier.write(headers, way, &Issue { id: &id, options, life, at });
         }
         Owed::Removal { options } => {
-            config.carrier.clear(headers, way, options.as_deref().unwrap_or(&config.cookie), now);
+            config.carrier.clear(headers, way, options.as_deref().unwrap_or(&config.cookie));
         }
     }
     response

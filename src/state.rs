@@ -279,7 +279,7 @@ impl State {
     pub(crate) fn is_steady(&self, data: &Data, intent: Intent) -> bool {
         intent.ending == Ending::None
             && data.edits.is_empty()
-            && data.base.cookie.is_none()
+            && data.base.head.cookie.is_none()
             && data.origin.as_ref().is_some_and(|origin| !origin.stale)
             && !self.flags.force_save.load(Relaxed)
             && self.config.lifetime.is_steady()
@@ -289,7 +289,7 @@ impl State {
     pub(crate) fn facts(&self, data: &Data, intent: Intent, now: Timestamp) -> (Facts, Life) {
         let config = &*self.config;
         let goes_on = matches!(intent.ending, Ending::None | Ending::Renewed);
-        let created = data.base.created.filter(|_| goes_on).unwrap_or(now);
+        let created = data.base.head.created.filter(|_| goes_on).unwrap_or(now);
         let life = config.lifetime.of(now, created, data.object(), &config.cookie, data.cookie());
         let origin = data.origin.as_ref();
         let ended = life.store <= now || matches!(life.cookie, CookieLife::Until(end) if end <= now);

@@ -4,7 +4,7 @@
 use std::{future::Future, sync::Arc};
 
 use crate::{
-    codec::Content,
+    codec::Head,
     config::Config,
     cookie::CookieLife,
     engine::Repeat,
@@ -41,9 +41,10 @@ async fn move_over(config: &Config, id: &SessionId, key: &StoreKey) -> Result<Op
     if end <= now {
         return Ok(None);
     }
-    let content = Content { created: Some(now), object: legacy.object, ..Content::default() };
+    let head = Head { created: Some(now), ..Head::default() };
     let life = Life { store: end, cookie: CookieLife::Until(end) };
-    let data = config.codec.encode(&content, &config.cookie, life).map_err(StoreError::corrupt)?;
+    let data =
+        config.codec.encode(&head, &legacy.object, &config.cookie, life).map_err(StoreError::corrupt)?;
     let record = Record { tag: config.codec.tag(&data), expires_at: end, principal: None, data };
     match config.engine.set(&config.limits, key, &record, When::Absent, Repeat::Harmless).await? {
         Written::Done => {}

@@ -3,14 +3,7 @@
 use std::{
     cell::RefCell,
     marker::PhantomData,
-    sync::{
-        Arc, OnceLock,
-        atomic::{
-            AtomicBool,
-            Ordering::{Relaxed, SeqCst},
-            fence,
-        },
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
 };
 
 use axum::http::{Extensions, HeaderMap, request::Parts};
@@ -46,23 +39,22 @@ impl<K> Slot<K> {
     }
 
     /// The request's session, if somebody has asked for it.
-    pub(crate) fn opened(&self) -> Option<&Arc<State>> {
-        self.ticket.state.get()
+    pub(crate) fn opened(&self) -> Option<Arc<State>> {
+        self.ticket.lock().state.clone()
     }
 
     /// The request's session. The first to ask takes from the request what names it.
-    pub(crate) fn open(&self, headers: &HeaderMap, extensions: &Extensions) -> &Arc<State> {
-        self.opened().unwrap_or_else(|| {
-            let state = self.ticket.state.get_or_init(|| {
-                let brought = Brought::by(&self.config, headers, extensions);
-                Arc::new(State::new(self.config.clone(), self.parts.clone(), brought))
-            });
-            fence(SeqCst);
-            if self.ticket.closed.load(Relaxed) {
-                state.flags.closed.store(true, Relaxed);
-            }
-            state
-        })
+    pub(crate) fn open(&self, headers: &HeaderMap, extensions: &Extensions) -> Arc<State> {
+        let mut seen = self.ticket.lock();
+        if let Some(state) = &seen.state {
+            return state.clone();
+        }
+        let brought = Brought::by(&self.config, headers, extensions);
+        let state = Arc::new(State::new(self.config.clone(), self.parts.clone(), brought));
+        if seen.closed {
+            state.flags.closed.store(true, Relaxed);
+        }
+        seen.state.insert(state).clone()
     }
 }
 
@@ -74,10 +66,13 @@ impl<K> Clone for Slot<K> {
 
 /// Where the layer finds, when the handler has answered, what it did with the session.
 #[derive(Default)]
-pub(crate) struct Ticket {
-    state: OnceLock<Arc<State>>,
+pub(crate) struct Ticket(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    state: Option<Arc<State>>,
     /// The response was on its way before anybody had asked.
-    closed: AtomicBool,
+    closed: bool,
 }
 
 impl Ticket {
@@ -87,11 +82,17 @@ impl Ticket {
         spare.ok().flatten().unwrap_or_default()
     }
 
+    /// The application's own code runs under the lock where an id is taken from the request: if that panics, nothing has
+    /// been written yet.
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The session, if anybody has asked for it; or it is written down that the response is on its way.
     pub(crate) fn finish(mut self: Arc<Self>) -> Option<Arc<State>> {
         if let Some(own) = Arc::get_mut(&mut self) {
             // The request and all copies of it are gone: nobody can ask any more, and nothing is left in it.
-            let state = own.state.take();
+            let state = own.0.get_mut().unwrap_or_else(PoisonError::into_inner).state.take();
             let _ = TICKETS.try_with(|tickets| {
                 let mut tickets = tickets.borrow_mut();
                 if tickets.len() < SPARE {
@@ -100,11 +101,8 @@ impl Ticket {
             });
             return state;
         }
-        if self.state.get().is_none() {
-            self.closed.store(true, Relaxed);
-            // Either the one who asks sees this, or what they have made is seen here.
-            fence(SeqCst);
-        }
-        self.state.get().cloned()
+        let mut seen = self.lock();
+        seen.closed = seen.state.is_none();
+        seen.state.clone()
     }
 }

@@ -146,7 +146,8 @@ pub(crate) struct Issue<'a> {
     pub(crate) id: &'a SessionId,
     pub(crate) options: &'a CookieOptions,
     pub(crate) life: CookieLife,
-    pub(crate) now: Timestamp,
+    /// The moment that the life is counted from.
+    pub(crate) at: Timestamp,
 }
 
 /// The transport with all that it needs to know of the layer.
@@ -196,13 +197,17 @@ impl Carrier {
         let header = &header[..header.len().min(COOKIE_HEADER_LIMIT)];
         let values = || cookies(header, |name| name == self.name.as_bytes());
         let Some(keys) = &self.keys else {
-            return values().find_map(|value| Some((SessionId::parse(value)?, false)));
+            return values().find_map(|value| Some((SessionId::of_octets(value)?, false)));
         };
+        // A signature is made of text; a value that is none has no good one.
+        let values = || values().filter_map(|value| str::from_utf8(value).ok());
         if keys.scheme() == Scheme::Keygrip {
             let signatures =
                 || cookies(header, |name| name.strip_suffix(b".sig") == Some(self.name.as_bytes()));
             return values().find_map(|value| {
-                let key = signatures().find_map(|sig| keys.open_detached(&self.name, value, sig))?;
+                let mut signatures = signatures().filter_map(|signature| str::from_utf8(signature).ok());
+                let key =
+                    signatures.find_map(|signature| keys.open_detached(&self.name, value, signature))?;
                 Some((SessionId::parse(value)?, key > 0))
             });
         }
@@ -224,11 +229,13 @@ impl Carrier {
     }
 
     /// Tells the client to forget its id.
-    pub(crate) fn clear(&self, headers: &mut HeaderMap, way: usize, options: &CookieOptions, now: Timestamp) {
+    pub(crate) fn clear(&self, headers: &mut HeaderMap, way: usize, options: &CookieOptions) {
         match &self.transport.0[way] {
             Way::Cookie => {
                 let send = |headers: &mut HeaderMap, name: &str, value: &str| {
-                    let text = set_cookie(name, value, options, CookieLife::Removal, now, self.style);
+                    // What has no life is counted from no moment.
+                    let (life, at) = (CookieLife::Removal, Timestamp::EPOCH);
+                    let text = set_cookie(name, value, options, life, at, self.style);
                     append_cookie(headers, name, text, options.overwrite);
                 };
                 send(headers, &self.name, "");
@@ -260,9 +267,9 @@ impl Carrier {
     }
 
     fn write_cookie(&self, headers: &mut HeaderMap, issue: &Issue<'_>) {
-        let Issue { id, options, life, now } = issue;
+        let Issue { id, options, life, at } = issue;
         let send = |headers: &mut HeaderMap, name: &str, value: &str| {
-            let text = set_cookie(name, value, options, *life, *now, self.style);
+            let text = set_cookie(name, value, options, *life, *at, self.style);
             append_cookie(headers, name, text, options.overwrite);
         };
         match &self.keys {
@@ -293,16 +300,15 @@ fn cookie_header(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_maybe_shared(axum::body::Bytes::from(joined)).ok()
 }
 
-/// The values of those pairs of a `Cookie` header whose name is wanted. They lose the quotes around them; one that is
-/// not text is passed over.
-fn cookies(header: &[u8], wanted: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = &str> {
+/// The values of those pairs of a `Cookie` header whose name is wanted. They lose the quotes around them.
+fn cookies(header: &[u8], wanted: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = &[u8]> {
     header.split(|b| *b == b';').take(COOKIE_COUNT_LIMIT).filter_map(move |pair| {
         let eq = pair.iter().position(|b| *b == b'=')?;
         if !wanted(pair[..eq].trim_ascii()) {
             return None;
         }
-        let value = std::str::from_utf8(pair[eq + 1..].trim_ascii()).ok()?;
-        Some(value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value))
+        let value = pair[eq + 1..].trim_ascii();
+        Some(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value))
     })
 }
 

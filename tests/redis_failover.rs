@@ -18,7 +18,7 @@ use axum_generic_session::{
     Clock, RedisStore, SessionId, StoreKey, SystemClock,
     store::{Connection, Record, Store, Tag, When, Written},
 };
-use figures::Figure;
+use figures::{Figure, faults};
 use servers::redis::{Redis, RedisCluster, RedisSentinel};
 use tokio::{task::JoinHandle, time::timeout};
 
@@ -155,7 +155,8 @@ async fn a_server_that_keeps_what_it_acknowledges_loses_nothing_in_crashes() {
     let mut server = Redis::with(&["--appendonly", "yes", "--appendfsync", "always"]);
     let store = RedisStore::connect(&server.url()).await.unwrap();
     let load = Load::start(&store, keys(16)).await;
-    for _ in 0..3 {
+    let kills = faults(3, 200);
+    for _ in 0..kills {
         load.go_on(Duration::from_millis(300)).await;
         server.kill();
         load.go_on(Duration::from_millis(300)).await;
@@ -163,7 +164,7 @@ async fn a_server_that_keeps_what_it_acknowledges_loses_nothing_in_crashes() {
         reconnected(&store).await;
     }
     load.go_on(Duration::from_millis(300)).await;
-    let history = load.stop("B9", "Redis, appendfsync always: 3 x kill -9 and restart").await;
+    let history = load.stop("B9", &format!("Redis, appendfsync always: {kills} x kill -9 and restart")).await;
     assert_eq!(history.lost, 0);
     assert!(history.failed > 0);
 
@@ -187,21 +188,19 @@ async fn a_failover_by_sentinel_loses_nothing_that_a_replica_has_confirmed() {
         let builder = if confirmed { builder.ack_replicas(1, Duration::from_millis(500)) } else { builder };
         let store = builder.connect().await.unwrap();
         let load = Load::start(&store, keys(16)).await;
-        load.go_on(Duration::from_millis(500)).await;
-        sentinel.primary.kill();
-        sentinel.wait_for_failover();
-        if confirmed {
+        let failovers = if confirmed { faults(2, 100) } else { faults(2, 20) };
+        for _ in 0..failovers {
+            load.go_on(Duration::from_millis(500)).await;
+            sentinel.primary.kill();
+            sentinel.wait_for_failover();
             // The new primary has no replica yet: it takes writes, and nobody confirms them.
             load.go_on(Duration::from_millis(200)).await;
-            let of = sentinel.replica.port().to_string();
-            sentinel.primary.launch();
-            let _: Result<(), _> = sentinel.primary.try_run(&["REPLICAOF", "127.0.0.1", &of]);
-            sentinel.replica.wait_for("it has a replica", |it| it.info("connected_slaves") == "1");
+            sentinel.back_as_a_replica();
+            reconnected(&store).await;
         }
-        reconnected(&store).await;
         load.go_on(Duration::from_millis(500)).await;
         let what = if confirmed { "confirmed by a replica" } else { "not confirmed" };
-        let history = load.stop("B10", &format!("Sentinel failover, {what}")).await;
+        let history = load.stop("B10", &format!("{failovers} x Sentinel failover, {what}")).await;
         assert!(history.failed > 0);
         // Without confirmation a loss is possible, and only its extent is of interest.
         assert!(!confirmed || history.lost == 0);

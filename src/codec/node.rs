@@ -11,7 +11,7 @@ use cookie::SameSite;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Codec, Content, millis, priority_of, priority_word, same_site_of};
+use super::{Codec, Content, Head, millis, priority_of, priority_word, same_site_of};
 use crate::{
     clock::Timestamp,
     cookie::{CookieLife, CookieOptions, MaxAge},
@@ -28,7 +28,8 @@ pub(super) fn decode(codec: Codec, data: Bytes, layer: &CookieOptions) -> Result
     let stored = object.get(COOKIE_MEMBER).and_then(|text| Object::parse(Bytes::copy_from_slice(text)));
     object.remove(COOKIE_MEMBER);
     let own = stored.as_ref().map(|stored| options_of(codec, stored, layer)).filter(|own| own != layer);
-    Ok(Content { created: None, since: None, cookie: own.map(Box::new), stored_cookie: stored, object })
+    let head = Head { cookie: own.map(Box::new), stored_cookie: stored, ..Head::default() };
+    Ok(Content { head, object })
 }
 
 /// What the member `cookie` says. What it does not say, or says in a way that makes no sense, is as in the layer.
@@ -74,17 +75,18 @@ fn options_of(codec: Codec, stored: &Object, layer: &CookieOptions) -> CookieOpt
 
 pub(super) fn encode(
     codec: Codec,
-    content: &Content,
+    head: &Head,
+    object: &Object,
     layer: &CookieOptions,
     life: Life,
 ) -> Result<Bytes, BoxError> {
-    if content.object.get(COOKIE_MEMBER).is_some() {
+    if object.get(COOKIE_MEMBER).is_some() {
         return Err("the key `cookie` holds the cookie's settings in the layouts of koa and express: \
                     use `update_cookie`, or another key"
             .into());
     }
-    let options = content.cookie.as_deref().unwrap_or(layer);
-    let known = content.stored_cookie.as_ref().map(|stored| (stored, options_of(codec, stored, layer)));
+    let options = head.cookie.as_deref().unwrap_or(layer);
+    let known = head.stored_cookie.as_ref().map(|stored| (stored, options_of(codec, stored, layer)));
     let mut cookie = match known {
         // Settings that nobody changed go back as they came.
         Some((stored, before)) if before == *options => stored.clone(),
@@ -98,12 +100,12 @@ pub(super) fn encode(
         };
         put(&mut cookie, "expires", &end);
     }
-    let mut out = Vec::with_capacity(128 + content.object.size_hint());
+    let mut out = Vec::with_capacity(128 + object.size_hint());
     out.extend_from_slice(b"{\"cookie\":");
     cookie.write(&mut out);
-    if !content.object.is_empty() {
+    if !object.is_empty() {
         out.push(b',');
-        content.object.write_entries(&mut out);
+        object.write_entries(&mut out);
     }
     out.push(b'}');
     Ok(out.into())

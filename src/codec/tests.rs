@@ -8,7 +8,7 @@ fn read(text: &str, layer: &CookieOptions) -> Result<Content, String> {
 }
 
 fn written(content: &Content, layer: &CookieOptions) -> String {
-    let bytes = Codec::Native.encode(content, layer, LIFE).expect("an envelope");
+    let bytes = Codec::Native.encode(&content.head, &content.object, layer, LIFE).expect("an envelope");
     String::from_utf8(bytes.into()).expect("text")
 }
 
@@ -85,28 +85,30 @@ fn the_envelope_says_what_differs_from_the_layer_and_comes_back() {
     ];
     for (own, expected) in table {
         for since in [None, Some(Timestamp::from_millis(8))] {
-            let content = Content {
+            let head = Head {
                 created: Some(Timestamp::from_millis(7)),
                 since,
                 cookie: own.clone().map(Box::new),
                 stored_cookie: None,
-                object: Object::parse(Bytes::from_static(b"{\"a\":1}")).expect("an object"),
             };
+            let object = Object::parse(Bytes::from_static(b"{\"a\":1}")).expect("an object");
+            let content = Content { head, object };
             let login = since.map_or("", |_| ",\"since\":8");
             let text = written(&content, &layer);
             assert_eq!(text, format!("{{\"v\":1,\"created\":7{login}{expected}}}\n{{\"a\":1}}"));
             let back = read(&text, &layer).expect(&text);
-            assert_eq!((back.created, back.since), (content.created, since), "{text}");
+            assert_eq!((back.head.created, back.head.since), (content.head.created, since), "{text}");
             let differing = own.as_ref().filter(|own| **own != layer);
-            assert_eq!(back.cookie.as_deref(), differing, "{text}");
-            assert!(back.object.same(&content.object) && back.stored_cookie.is_none(), "{text}");
+            assert_eq!(back.head.cookie.as_deref(), differing, "{text}");
+            assert!(back.object.same(&content.object) && back.head.stored_cookie.is_none(), "{text}");
         }
     }
     let browser = CookieOptions::new().max_age(MaxAge::BrowserSession);
-    let ttl = Content { cookie: Some(Box::default()), ..Content::default() };
+    let head = Head { cookie: Some(Box::default()), ..Head::default() };
+    let ttl = Content { head, ..Content::default() };
     let text = written(&ttl, &browser);
     assert_eq!(text, "{\"v\":1,\"created\":0,\"cookie\":{\"max_age\":\"ttl\"}}\n{}");
-    assert_eq!(read(&text, &browser).expect(&text).cookie, ttl.cookie);
+    assert_eq!(read(&text, &browser).expect(&text).head.cookie, ttl.head.cookie);
 }
 
 #[test]

@@ -11,9 +11,9 @@ use super::{
     version::{adopt, new_id, version},
 };
 use crate::{
-    codec::Content,
+    clock::Timestamp,
     config::Config,
-    engine::Repeat,
+    engine::{Group, Repeat},
     error::{Error, Operation},
     object::merge,
     rules::Ending,
@@ -25,17 +25,18 @@ use crate::{
 const MAX_CONFLICTS: u32 = 64;
 
 /// Writes the known session, as often as it takes until nobody else comes between.
-pub(super) async fn write(state: &State) -> Result<Saved, Error> {
-    let Some(origin) = state.data().origin.clone() else { return Err(Error::gone()) };
-    let _turn = state.config.engine.turn(&state.config.limits, &origin.key).await;
+pub(super) async fn write(state: &State, mut now: Timestamp) -> Result<Saved, Error> {
+    let group = Group::of(&state.data().origin.as_ref().ok_or_else(Error::gone)?.key);
+    let _turn = state.config.engine.turn(&state.config.limits, group).await;
     // A merge puts the same values under the same keys; but what is not to be merged would be told that it has lost.
     let repeat = if state.config.strict { Repeat::Harmful } else { Repeat::Harmless };
     let mut tries = Tries::default();
     loop {
-        match swap(state, repeat).await? {
+        match swap(state, repeat, now).await? {
             Swap::Done(saved) => return Ok(saved),
             Swap::Conflict(current) => Box::pin(tries.lost(state, current)).await?,
         }
+        now = state.config.clock.now();
         let wanted = state.flags.force_save.load(Relaxed) || !state.intent_is(Ending::None);
         if !wanted && !state.data().is_changed() {
             // What this request wanted to change, the other has changed the same way: its visitor is told so too.
@@ -53,40 +54,41 @@ pub(super) enum Swap {
 }
 
 /// One compare-and-swap: where the session is, or to a new id if it is to be renewed.
-pub(super) async fn swap(state: &State, repeat: Repeat) -> Result<Swap, Error> {
+pub(super) async fn swap(state: &State, repeat: Repeat, now: Timestamp) -> Result<Swap, Error> {
     let Config { engine, limits, .. } = &*state.config;
     let intent = state.intent();
     let Some(old) = state.data().origin.clone() else { return Err(Error::gone()) };
     let when = When::Tagged(old.tag);
-    let renewed = intent.ending == Ending::Renewed;
-    let (id, key) = if renewed {
+    let renewed = if intent.ending == Ending::Renewed {
         let id = Box::pin(new_id(state)).await?;
-        (id.clone(), state.config.key(&id))
+        let key = state.config.key(&id);
+        Some(Box::new((id, key)))
     } else {
-        (old.id, old.key.clone())
+        None
     };
     let login = login_at(state, false).await;
-    let version = version(state, false, login)?;
-    let (operation, written) = if renewed {
+    let version = version(state, false, login, now)?;
+    let (operation, written) = match &renewed {
         // In a box: what is seldom done is not to make every write's future larger.
-        let moved = Box::pin(engine.rotate(limits, &old.key, when, &key, &version.record)).await;
-        (Operation::Rotate, moved)
-    } else {
-        (Operation::Set, engine.set(limits, &key, &version.record, when, repeat).await)
-    };
-    let written = written.map_err(|e| Error::store(operation, e))?;
-    if written == Written::Done {
-        logged_in(state, &key, &version.record, login).await;
-    }
-    match written {
-        Written::Done if renewed => {
-            state.settle(intent);
-            adopt(state, id, key, version);
-            Ok(Swap::Done(Saved::Rotated))
+        Some(new) => {
+            let moved = Box::pin(engine.rotate(limits, &old.key, when, &new.1, &version.record)).await;
+            (Operation::Rotate, moved)
         }
+        None => (Operation::Set, engine.set(limits, &old.key, &version.record, when, repeat).await),
+    };
+    match written.map_err(|e| Error::store(operation, e))? {
         Written::Done => {
+            let key = renewed.as_ref().map_or(&old.key, |new| &new.1);
+            logged_in(state, key, &version.record, login).await;
+            let (id, key, saved) = match renewed {
+                Some(new) => (new.0, new.1, Saved::Rotated),
+                None => (old.id, old.key, Saved::Updated),
+            };
+            if saved == Saved::Rotated {
+                state.settle(intent);
+            }
             adopt(state, id, key, version);
-            Ok(Swap::Done(Saved::Updated))
+            Ok(Swap::Done(saved))
         }
         Written::Gone => Err(Error::gone()),
         Written::Conflict(current) => Ok(Swap::Conflict(current)),
@@ -154,8 +156,9 @@ async fn rebase(state: &State, current: Option<Record>) -> Result<bool, Error> {
         origin.tag = current.tag;
         origin.expires_at = current.expires_at;
     }
-    let created = data.base.created.min(theirs.created).or(theirs.created);
-    data.base = Content { created, ..theirs };
+    let created = data.base.head.created.min(theirs.head.created).or(theirs.head.created);
+    data.base = theirs;
+    data.base.head.created = created;
     Ok(moved)
 }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    engine::Repeat,
+    engine::{Group, Repeat},
     error::Error,
     rules::Ending,
     state::{Data, State},
@@ -27,7 +27,7 @@ pub(crate) async fn transact<R>(
     // A hook of the application's may wait for a turn itself: with one, the tag alone decides.
     let Config { engine, limits, hooks, .. } = &*state.config;
     let _turn = match hooks.before_save {
-        None => engine.turn(limits, &origin.key).await,
+        None => engine.turn(limits, Group::of(&origin.key)).await,
         Some(_) => None,
     };
     let mut tries = Tries::default();
@@ -41,7 +41,7 @@ pub(crate) async fn transact<R>(
         let asked = if changed { ask_before_save(state).await } else { Ok(()) };
         let seen = state.data().object().clone();
         let tried = match asked {
-            Ok(()) if changed => swap(state, Repeat::Harmful).await,
+            Ok(()) if changed => swap(state, Repeat::Harmful, state.config.clock.now()).await,
             Ok(()) => unmoved(state).await,
             Err(error) => Err(error),
         };

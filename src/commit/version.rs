@@ -1,14 +1,17 @@
 //! A version of the session: made from its data, and taken over into them once the store has it.
 
+use std::mem;
+
 use crate::{
     clock::Timestamp,
-    codec::Content,
+    codec::Head,
     error::{Error, Kind},
     hooks::Draft,
     id::{SessionId, StoreKey},
     lifetime::Life,
     object::merge,
-    state::{Edits, Origin, Owed, State},
+    observe::Sight,
+    state::{Origin, Owed, State},
     store::Record,
 };
 
@@ -29,63 +32,71 @@ pub(super) async fn ask_before_save(state: &State) -> Result<(), Error> {
 /// A version of the session on its way to the store.
 pub(super) struct Version {
     pub(super) record: Record,
-    content: Content,
-    principal: Option<Box<str>>,
+    head: Head,
     life: Life,
+    at: Timestamp,
     edition: u64,
 }
 
 /// Encodes the session as it is now. `login`: from which moment on it is its principal's.
-pub(super) fn version(state: &State, begins: bool, login: Option<Timestamp>) -> Result<Version, Error> {
+pub(super) fn version(
+    state: &State,
+    begins: bool,
+    login: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Version, Error> {
     let config = &*state.config;
     let data = state.data();
-    let now = config.clock.now();
-    let created = data.base.created.filter(|_| !begins).unwrap_or(now);
-    let content = Content {
+    let created = data.base.head.created.filter(|_| !begins).unwrap_or(now);
+    let head = Head {
         created: Some(created),
-        since: login.or(data.base.since).filter(|_| data.principal().is_some()),
+        since: login.or(data.base.head.since).filter(|_| data.principal().is_some()),
         cookie: data.cookie().cloned().map(Box::new),
-        stored_cookie: data.base.stored_cookie.clone().filter(|_| !begins),
-        object: data.object().clone(),
+        stored_cookie: data.base.head.stored_cookie.clone().filter(|_| !begins),
     };
-    let life = config.lifetime.of(now, created, &content.object, &config.cookie, content.cookie.as_deref());
+    let object = data.object();
+    let life = config.lifetime.of(now, created, object, &config.cookie, head.cookie.as_deref());
     let bytes = config
         .codec
-        .encode(&content, &config.cookie, life)
+        .encode(&head, object, &config.cookie, life)
         .map_err(|e| Error::new(Kind::Data("cannot be encoded".into(), Some(e))))?;
     if bytes.len() > config.max_size {
         return Err(Error::new(Kind::TooLarge { size: bytes.len(), limit: config.max_size }));
     }
-    let principal = data.principal().map(Into::into);
     let record = Record {
         tag: config.codec.tag(&bytes),
         expires_at: life.store,
-        principal: principal.clone(),
+        principal: data.principal().map(Into::into),
         data: bytes,
     };
-    Ok(Version { record, content, principal, life, edition: data.edition })
+    Ok(Version { record, head, life, at: now, edition: data.edition })
 }
 
 /// The version is in the store: it is what the next changes are compared with.
 pub(super) fn adopt(state: &State, id: SessionId, key: StoreKey, version: Version) {
     let mut data = state.data();
-    let Version { record, content, principal, life, edition } = version;
-    state.config.observer.stored(data.origin.as_ref().map(|old| &old.key), &key, &record, content.created);
+    let Version { record, head, life, at, edition } = version;
+    let sight = Sight { created: head.created, expires_at: record.expires_at, bytes: record.data.len() };
+    state.config.observer.stored(data.origin.as_ref().map(|old| &old.key), &key, sight);
     data.origin =
         Some(Origin { id: id.clone(), key, tag: record.tag, expires_at: record.expires_at, stale: false });
     if data.edition == edition {
-        data.edits = Edits::default();
+        if let Some(object) = mem::take(&mut data.edits).object {
+            data.base.object = object;
+        }
     } else {
         // Somebody has gone on changing while the store was at work: keep what came since.
-        let later = merge(&content.object, data.object(), &content.object).object;
+        let stored = state.config.codec.decode(record.data, &state.config.cookie).unwrap_or_default().object;
+        let later = merge(&stored, data.object(), &stored).object;
         data.edits.object = Some(later);
         data.edits.replaced = data.replaced_in > edition;
+        data.base.object = stored;
     }
-    data.base = content;
-    data.base_principal = principal;
+    data.base.head = head;
+    data.base_principal = record.principal;
     data.new_id = None;
-    let options = data.base.cookie.clone();
-    data.owed = Some(Owed::Cookie { id, options, life: life.cookie });
+    let options = data.base.head.cookie.clone();
+    data.owed = Some(Owed::Cookie { id, options, life: life.cookie, at });
 }
 
 pub(super) async fn new_id(state: &State) -> Result<SessionId, Error> {

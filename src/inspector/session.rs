@@ -63,7 +63,7 @@ pub(super) async fn page(pages: &Pages, place: &Place, handle: &str) -> Response
 
 fn facts(pages: &Pages, seen: &Seen, record: Option<&Record>, content: Option<&Content>) -> Markup {
     let now = pages.shared.journal.now();
-    let created = content.and_then(|content| content.created);
+    let created = content.and_then(|content| content.head.created);
     let principal = record.and_then(|record| record.principal.as_deref());
     html! {
         section.card {
@@ -82,7 +82,7 @@ fn facts(pages: &Pages, seen: &Seen, record: Option<&Record>, content: Option<&C
                         None => "nobody",
                     }
                 } }
-                @if content.is_some_and(|content| content.cookie.is_some()) {
+                @if content.is_some_and(|content| content.head.cookie.is_some()) {
                     div { dt { "Cookie" } dd { "settings of its own" } }
                 }
             }

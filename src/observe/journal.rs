@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::What;
+use super::{Sight, What};
 use crate::{
     clock::{SharedClock, Timestamp},
     error::Operation,
@@ -54,14 +54,6 @@ pub(crate) struct Calls {
     pub(crate) errors: u32,
     pub(crate) longest: Duration,
     classes: [u32; CLASSES],
-}
-
-/// What a record told when it passed.
-#[derive(Clone, Copy)]
-pub(crate) struct Sight {
-    pub(crate) created: Option<Timestamp>,
-    pub(crate) expires_at: Timestamp,
-    pub(crate) bytes: usize,
 }
 
 /// A session that passed by.

@@ -8,8 +8,6 @@ mod watch;
 
 use std::sync::Arc;
 
-#[cfg(feature = "inspector")]
-use self::journal::Sight;
 pub(crate) use self::watch::Watch;
 #[cfg(feature = "metrics")]
 use crate::metrics::SessionMeters;
@@ -17,7 +15,7 @@ use crate::{
     clock::Timestamp,
     error::{Error, Operation},
     id::StoreKey,
-    store::{Record, StoreError},
+    store::StoreError,
 };
 
 /// What has happened.
@@ -71,6 +69,15 @@ impl What {
     }
 }
 
+/// What a record told when it passed.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "inspector"), allow(dead_code, reason = "the log and the meters need less"))]
+pub(crate) struct Sight {
+    pub(crate) created: Option<Timestamp>,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) bytes: usize,
+}
+
 /// What a layer tells of its sessions.
 #[derive(Clone)]
 pub(crate) struct Observer {
@@ -98,19 +105,13 @@ impl Observer {
     }
 
     /// A session was read from the store.
-    pub(crate) fn loaded(&self, key: &StoreKey, record: &Record, created: Option<Timestamp>) {
-        tracing::trace!(session = %key.handle(), cookie = &*self.cookie, bytes = record.data.len(), "session loaded");
-        self.note_record(What::Loaded, key, record, created);
+    pub(crate) fn loaded(&self, key: &StoreKey, sight: Sight) {
+        tracing::trace!(session = %key.handle(), cookie = &*self.cookie, bytes = sight.bytes, "session loaded");
+        self.note_sight(What::Loaded, key, sight);
     }
 
     /// A version of the session is in the store. `old`: where it was before, if it was anywhere.
-    pub(crate) fn stored(
-        &self,
-        old: Option<&StoreKey>,
-        key: &StoreKey,
-        record: &Record,
-        created: Option<Timestamp>,
-    ) {
+    pub(crate) fn stored(&self, old: Option<&StoreKey>, key: &StoreKey, sight: Sight) {
         let (what, outcome) = match old {
             None => (What::Created, "created"),
             Some(old) if old == key => (What::Saved, "updated"),
@@ -120,7 +121,7 @@ impl Observer {
             session = %key.handle(),
             cookie = &*self.cookie,
             outcome,
-            bytes = record.data.len(),
+            bytes = sight.bytes,
             "session saved"
         );
         if what == What::Rotated
@@ -128,9 +129,9 @@ impl Observer {
         {
             self.note_end(old);
         }
-        self.note_record(what, key, record, created);
+        self.note_sight(what, key, sight);
         #[cfg(feature = "metrics")]
-        self.meters.size(record.data.len());
+        self.meters.size(sight.bytes);
     }
 
     /// The session's life was extended.
@@ -240,11 +241,10 @@ impl Observer {
         }
     }
 
-    fn note_record(&self, what: What, key: &StoreKey, record: &Record, created: Option<Timestamp>) {
+    fn note_sight(&self, what: What, key: &StoreKey, sight: Sight) {
         self.note(what, Some(key));
         #[cfg(feature = "inspector")]
         if let Some(journal) = self.watch.journal() {
-            let sight = Sight { created, expires_at: record.expires_at, bytes: record.data.len() };
             journal.seen(what, key, sight);
         }
     }

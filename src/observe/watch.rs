@@ -1,11 +1,10 @@
 //! The store as it does: how long its calls take, how they end, whether it is there.
 
-#[cfg(not(any(feature = "metrics", feature = "inspector")))]
-use std::marker::PhantomData;
 #[cfg(feature = "inspector")]
 use std::sync::OnceLock;
 use std::{
     future::Future,
+    marker::PhantomData,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -77,37 +76,63 @@ impl Watch {
         }
     }
 
+    /// Whether somebody follows the calls one by one. Asked for first: where `tracing` is built with `log`, a span makes its
+    /// fields also if nobody listens.
+    pub(crate) fn is_traced() -> bool {
+        tracing::enabled!(tracing::Level::DEBUG)
+    }
+
     /// Looks on while the store is asked for something.
     pub(crate) fn call<F>(&self, operation: Operation, key: &StoreKey, call: F) -> Watched<'_, F> {
-        // Asked for first: where `tracing` is built with `log`, a span makes its fields also if nobody listens.
-        let span = if tracing::enabled!(tracing::Level::DEBUG) {
-            let session = key.handle();
-            let operation = operation.name();
-            tracing::debug_span!("session_store", store = self.store, operation, session)
+        let span = if Self::is_traced() {
+            let (store, operation, session) = (self.store, operation.name(), key.handle());
+            tracing::debug_span!("session_store", store, operation, session)
         } else {
             Span::none()
         };
-        Watched {
-            span,
+        Watched { span, measure: self.measure(operation), call }
+    }
+
+    /// Measures how long the store takes.
+    #[cfg_attr(
+        not(any(feature = "metrics", feature = "inspector")),
+        allow(unused_variables, clippy::unused_self, reason = "nobody wants to know")
+    )]
+    pub(crate) fn measure(&self, operation: Operation) -> Measure<'_> {
+        Measure {
             #[cfg(any(feature = "metrics", feature = "inspector"))]
-            measure: Measure { watch: self, operation, began: Instant::now() },
-            #[cfg(not(any(feature = "metrics", feature = "inspector")))]
-            measure: PhantomData,
-            call,
+            watch: self,
+            #[cfg(any(feature = "metrics", feature = "inspector"))]
+            operation,
+            #[cfg(any(feature = "metrics", feature = "inspector"))]
+            began: Instant::now(),
+            watches: PhantomData,
         }
     }
 }
 
 /// A measurement that has begun.
-#[cfg(any(feature = "metrics", feature = "inspector"))]
-struct Measure<'a> {
+pub(crate) struct Measure<'a> {
+    #[cfg(any(feature = "metrics", feature = "inspector"))]
     watch: &'a Watch,
+    #[cfg(any(feature = "metrics", feature = "inspector"))]
     operation: Operation,
+    #[cfg(any(feature = "metrics", feature = "inspector"))]
     began: Instant,
+    watches: PhantomData<&'a Watch>,
 }
 
-#[cfg(not(any(feature = "metrics", feature = "inspector")))]
-type Measure<'a> = PhantomData<&'a ()>;
+impl Measure<'_> {
+    /// The store has answered.
+    #[cfg_attr(
+        not(any(feature = "metrics", feature = "inspector")),
+        allow(unused_variables, clippy::unused_self, reason = "nobody wants to know")
+    )]
+    pub(crate) fn ended(&self, error: Option<&StoreError>) {
+        #[cfg(any(feature = "metrics", feature = "inspector"))]
+        self.watch.measured(self.operation, self.began.elapsed(), error);
+    }
+}
 
 pin_project_lite::pin_project! {
     /// A call that is looked at. By hand, since an `async fn` would hold the call twice.
@@ -128,12 +153,7 @@ impl<T, F: Future<Output = Result<T, StoreError>>> Future for Watched<'_, F> {
             let _within = this.span.enter();
             ready!(this.call.poll(cx))
         };
-        #[cfg(any(feature = "metrics", feature = "inspector"))]
-        this.measure.watch.measured(
-            this.measure.operation,
-            this.measure.began.elapsed(),
-            done.as_ref().err(),
-        );
+        this.measure.ended(done.as_ref().err());
         Poll::Ready(done)
     }
 }

@@ -23,8 +23,16 @@ pub(crate) struct Origin {
 /// What the client is owed once the response leaves.
 #[derive(Clone)]
 pub(crate) enum Owed {
-    Cookie { id: SessionId, options: Option<Box<CookieOptions>>, life: CookieLife },
-    Removal { options: Option<Box<CookieOptions>> },
+    /// `at`: the moment that a life is counted from.
+    Cookie {
+        id: SessionId,
+        options: Option<Box<CookieOptions>>,
+        life: CookieLife,
+        at: Timestamp,
+    },
+    Removal {
+        options: Option<Box<CookieOptions>>,
+    },
 }
 
 /// All that there is to tell, and the way of the transport to tell it.
@@ -82,7 +90,7 @@ impl Data {
     }
 
     pub(crate) fn cookie(&self) -> Option<&CookieOptions> {
-        self.edits.cookie.as_ref().unwrap_or(&self.base.cookie).as_deref()
+        self.edits.cookie.as_ref().unwrap_or(&self.base.head.cookie).as_deref()
     }
 
     pub(crate) fn principal(&self) -> Option<&str> {
@@ -93,7 +101,7 @@ impl Data {
     pub(crate) fn is_changed(&self) -> bool {
         let Edits { object, cookie, principal, .. } = &self.edits;
         object.as_ref().is_some_and(|object| !self.base.object.same(object))
-            || cookie.as_ref().is_some_and(|cookie| *cookie != self.base.cookie)
+            || cookie.as_ref().is_some_and(|cookie| *cookie != self.base.head.cookie)
             || principal.as_ref().is_some_and(|principal| *principal != self.base_principal)
     }
 

@@ -2,17 +2,19 @@
 
 use std::{
     future::Future,
+    mem,
     pin::Pin,
     sync::atomic::Ordering::{Relaxed, Release},
 };
 
-use super::{Origin, State};
+use super::{Origin, State, gate::Inside};
 use crate::{
     clock::Timestamp,
     codec::Content,
     error::{Error, Kind, Operation},
     hooks::{Candidate, Failure, Snapshot, Verdict},
     id::StoreKey,
+    observe::Sight,
     rules::Ending,
     store::{Record, StoreError, StoreErrorKind, Tag},
     takeover::take_over,
@@ -22,24 +24,85 @@ use crate::{
 /// What is left of a load, where it has to be waited for.
 type Rest<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
 
+/// A load that has begun.
+enum Load<'a> {
+    /// As always where the store has its answer at once: nothing was allocated for a future.
+    Done(Result<(), Error>),
+    Rest(Rest<'a>),
+}
+
 impl State {
     /// Loads the session, once, however many ask and whenever.
     pub(crate) async fn load(&self) -> Result<(), Error> {
         self.flags.used.store(true, Relaxed);
-        if self.is_loaded() {
-            return Ok(());
-        }
         self.load_quietly().await
     }
 
     /// The same for the layer itself, which is no use of the session.
     pub(crate) async fn load_quietly(&self) -> Result<(), Error> {
-        let _one_at_a_time = self.loading.enter().await;
-        if !self.is_loaded() {
-            self.fetch().await.inspect_err(|error| self.failed(error))?;
-            self.loaded.store(true, Release);
+        if self.is_loaded() {
+            return Ok(());
         }
-        Ok(())
+        match self.begin_load() {
+            Load::Done(done) => done,
+            Load::Rest(rest) => rest.await,
+        }
+    }
+
+    fn begin_load(&self) -> Load<'_> {
+        match self.loading.try_enter() {
+            Some(alone) => self.load_alone(alone),
+            None => Load::Rest(Box::pin(async move {
+                match self.load_alone(self.loading.enter().await) {
+                    Load::Done(done) => done,
+                    Load::Rest(rest) => rest.await,
+                }
+            })),
+        }
+    }
+
+    fn load_alone<'a>(&'a self, alone: Inside<'a>) -> Load<'a> {
+        if self.is_loaded() {
+            return Load::Done(Ok(()));
+        }
+        let config = &*self.config;
+        let Some(presented) = self.presented() else {
+            // Nobody to look up. But while the store is away nobody can be given a session either.
+            if config.engine.is_connected() {
+                return Load::Done(self.loaded(Ok(())));
+            }
+            return self.rest(alone, self.wait_for_the_store());
+        };
+        let key = config.key(&presented.id);
+        match config.engine.get_now(&config.limits, &key) {
+            Some(found) if config.predecessor.is_none() || !matches!(found, Ok(None)) => {
+                match self.take_in(presented, key, found) {
+                    None => Load::Done(self.loaded(Ok(()))),
+                    Some(rest) => self.rest(alone, rest),
+                }
+            }
+            _ => self.rest(alone, self.fetch(presented, key)),
+        }
+    }
+
+    fn rest<'a>(
+        &'a self,
+        alone: Inside<'a>,
+        rest: impl Future<Output = Result<(), Error>> + Send + 'a,
+    ) -> Load<'a> {
+        Load::Rest(Box::pin(async move {
+            let _alone = alone;
+            self.loaded(rest.await)
+        }))
+    }
+
+    /// Takes note of how a load has ended.
+    fn loaded(&self, done: Result<(), Error>) -> Result<(), Error> {
+        match &done {
+            Ok(()) => self.loaded.store(true, Release),
+            Err(error) => self.failed(error),
+        }
+        done
     }
 
     /// Tells whoever looks on that this session could not be loaded or saved.
@@ -48,21 +111,10 @@ impl State {
         self.config.observer.failed(key.as_ref(), error);
     }
 
-    // What is seldom waited for is boxed: it would else be room in the future of every handler.
-    async fn fetch(&self) -> Result<(), Error> {
+    async fn fetch(&self, presented: Presented, key: StoreKey) -> Result<(), Error> {
         let config = &*self.config;
-        let Some(presented) = self.presented() else {
-            // Nobody to look up. But while the store is away nobody can be given a session either.
-            if config.engine.is_connected() {
-                return Ok(());
-            }
-            return Box::pin(self.wait_for_the_store()).await;
-        };
-        let key = config.key(&presented.id);
         let found = match config.engine.get(&config.limits, &key).await {
-            Ok(None) if config.predecessor.is_some() => {
-                Box::pin(take_over(&self.config, &presented.id, &key)).await
-            }
+            Ok(None) if config.predecessor.is_some() => take_over(&self.config, &presented.id, &key).await,
             found => found,
         };
         match self.take_in(presented, key, found) {
@@ -78,7 +130,7 @@ impl State {
         key: StoreKey,
         found: Result<Option<Record>, StoreError>,
     ) -> Option<Rest<'_>> {
-        let record = match found {
+        let mut record = match found {
             Ok(Some(record)) => record,
             Ok(None) => {
                 self.config.observer.unknown(&key);
@@ -89,10 +141,15 @@ impl State {
             }
             Err(error) => return Some(Box::pin(self.unreadable(presented, key, error))),
         };
-        let content = match self.config.codec.decode(record.data.clone(), &self.config.cookie) {
+        // Not a copy of them: they are shared with other threads, so each copy is counted twice.
+        let data = mem::take(&mut record.data);
+        let bytes = data.len();
+        let content = match self.config.codec.decode(data, &self.config.cookie) {
             Ok(content) => content,
             Err(why) => return Some(Box::pin(self.unreadable(presented, key, StoreError::corrupt(why)))),
         };
+        let sight = Sight { created: content.head.created, expires_at: record.expires_at, bytes };
+        self.config.observer.loaded(&key, sight);
         if self.is_over(&content) {
             self.config.observer.invalid(&key);
             self.adopt(presented, key, record, content);
@@ -101,7 +158,7 @@ impl State {
         }
         if let Some(hook) = &self.config.hooks.valid {
             return Some(Box::pin(async move {
-                let cookie = content.cookie.as_deref().unwrap_or(&self.config.cookie).clone();
+                let cookie = content.head.cookie.as_deref().unwrap_or(&self.config.cookie).clone();
                 let snapshot = Snapshot::new(content.object.clone(), cookie);
                 let valid = hook(Candidate::new(self.parts(), snapshot)).await;
                 let valid = valid.map_err(|source| Error::new(Kind::Hook { hook: "valid", source }))?;
@@ -120,7 +177,6 @@ impl State {
     }
 
     fn adopt(&self, presented: Presented, key: StoreKey, record: Record, content: Content) {
-        self.config.observer.loaded(&key, &record, content.created);
         let Presented { id, stale, way } = presented;
         let mut data = self.data();
         data.way = way;
@@ -162,7 +218,7 @@ impl State {
 
     /// Whether the session has lived as long as any may.
     fn is_over(&self, content: &Content) -> bool {
-        let limit = self.config.lifetime.max_lifetime.zip(content.created);
+        let limit = self.config.lifetime.max_lifetime.zip(content.head.created);
         limit.is_some_and(|(max, created)| created.saturating_add(max) <= self.config.clock.now())
     }
 

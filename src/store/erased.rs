@@ -10,22 +10,9 @@ use super::{
 use crate::{clock::Timestamp, id::StoreKey};
 
 /// A call of a store.
-pub(crate) enum Call<'a, T> {
-    /// The store had the answer at once.
-    Done(Result<T, StoreError>),
-    Later(Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>),
-}
+pub(crate) type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-impl<'a, T> Call<'a, T> {
-    fn of(
-        now: Option<Result<T, StoreError>>,
-        later: impl FnOnce() -> Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>,
-    ) -> Self {
-        now.map_or_else(|| Self::Later(later()), Self::Done)
-    }
-}
-
-/// [`Store`] as a trait object: one allocation a call that is waited for.
+/// [`Store`] as a trait object: an allocation a call, unless the answer is there at once.
 pub(crate) trait DynStore: Send + Sync + 'static {
     fn get<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Record>>;
     fn set<'a>(&'a self, key: &'a StoreKey, record: &'a Record, when: When) -> Call<'a, Written>;
@@ -38,6 +25,9 @@ pub(crate) trait DynStore: Send + Sync + 'static {
         new: &'a StoreKey,
         record: &'a Record,
     ) -> Call<'a, Written>;
+    fn get_now(&self, key: &StoreKey) -> Option<Result<Option<Record>, StoreError>>;
+    fn set_now(&self, key: &StoreKey, record: &Record, when: When) -> Option<Result<Written, StoreError>>;
+    fn touch_now(&self, key: &StoreKey, expires_at: Timestamp) -> Option<Result<bool, StoreError>>;
     fn connection(&self) -> Option<watch::Receiver<Connection>>;
     fn guarantee(&self) -> Guarantee;
     #[cfg(feature = "inspector")]
@@ -47,19 +37,19 @@ pub(crate) trait DynStore: Send + Sync + 'static {
 
 impl<S: Store> DynStore for S {
     fn get<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Record>> {
-        Call::of(Store::get_now(self, key), || Box::pin(Store::get(self, key)))
+        Box::pin(Store::get(self, key))
     }
 
     fn set<'a>(&'a self, key: &'a StoreKey, record: &'a Record, when: When) -> Call<'a, Written> {
-        Call::of(Store::set_now(self, key, record, when), || Box::pin(Store::set(self, key, record, when)))
+        Box::pin(Store::set(self, key, record, when))
     }
 
     fn touch<'a>(&'a self, key: &'a StoreKey, expires_at: Timestamp) -> Call<'a, bool> {
-        Call::of(Store::touch_now(self, key, expires_at), || Box::pin(Store::touch(self, key, expires_at)))
+        Box::pin(Store::touch(self, key, expires_at))
     }
 
     fn destroy<'a>(&'a self, key: &'a StoreKey) -> Call<'a, ()> {
-        Call::Later(Box::pin(Store::destroy(self, key)))
+        Box::pin(Store::destroy(self, key))
     }
 
     fn rotate<'a>(
@@ -69,7 +59,19 @@ impl<S: Store> DynStore for S {
         new: &'a StoreKey,
         record: &'a Record,
     ) -> Call<'a, Written> {
-        Call::Later(Box::pin(Store::rotate(self, old, when, new, record)))
+        Box::pin(Store::rotate(self, old, when, new, record))
+    }
+
+    fn get_now(&self, key: &StoreKey) -> Option<Result<Option<Record>, StoreError>> {
+        Store::get_now(self, key)
+    }
+
+    fn set_now(&self, key: &StoreKey, record: &Record, when: When) -> Option<Result<Written, StoreError>> {
+        Store::set_now(self, key, record, when)
+    }
+
+    fn touch_now(&self, key: &StoreKey, expires_at: Timestamp) -> Option<Result<bool, StoreError>> {
+        Store::touch_now(self, key, expires_at)
     }
 
     fn connection(&self) -> Option<watch::Receiver<Connection>> {
@@ -98,11 +100,11 @@ pub(crate) trait DynByPrincipal: Send + Sync + 'static {
 
 impl<S: ByPrincipal> DynByPrincipal for S {
     fn sessions_of<'a>(&'a self, owner: Owner<'a>) -> Call<'a, Vec<Found>> {
-        Call::Later(Box::pin(ByPrincipal::sessions_of(self, owner)))
+        Box::pin(ByPrincipal::sessions_of(self, owner))
     }
 
     fn destroy_of<'a>(&'a self, owner: Owner<'a>, which: Which) -> Call<'a, u64> {
-        Call::Later(Box::pin(ByPrincipal::destroy_of(self, owner, which)))
+        Box::pin(ByPrincipal::destroy_of(self, owner, which))
     }
 }
 

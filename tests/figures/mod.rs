@@ -25,6 +25,12 @@ pub fn seconds(small: usize, large: usize) -> Duration {
     Duration::from_secs(asked.unwrap_or_else(|| size(small, large) as u64))
 }
 
+/// As [`size`], of mishaps to a server; `AGS_FAULTS` says otherwise.
+pub fn faults(small: usize, large: usize) -> usize {
+    let asked = env::var("AGS_FAULTS").ok().map(|text| text.parse().expect("AGS_FAULTS is a number"));
+    asked.unwrap_or_else(|| size(small, large))
+}
+
 /// One line of the table: a bar, where it was measured, and what was counted.
 pub struct Figure {
     line: String,

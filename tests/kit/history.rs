@@ -46,9 +46,9 @@ impl History {
         }
     }
 
-    /// Ends the writers; `false` lets new ones begin.
-    pub fn end(&self, ended: bool) {
-        self.ended.store(ended, Ordering::SeqCst);
+    /// Ends the writers.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
     }
 
     async fn one_life(&self, store: &impl Store) -> Result<(), StoreError> {

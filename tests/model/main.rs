@@ -15,6 +15,7 @@ mod figures;
 mod reference;
 #[path = "../servers/mod.rs"]
 mod servers;
+mod steps;
 mod system;
 
 use std::{
@@ -23,7 +24,7 @@ use std::{
 };
 
 use axum_generic_session::{
-    Clock, MemoryStore, MySqlStore, PostgresStore, RedisStore, SqliteStore, Store, SystemClock,
+    Clock, MemoryStore, MySqlStore, PostgresStore, RedisStore, SqliteStore, SystemClock, store::ByPrincipal,
     testing::ManualClock,
 };
 use figures::{Figure, size};
@@ -33,7 +34,11 @@ use proptest::{
 };
 use proptest_state_machine::ReferenceStateMachine;
 use reference::{Model, Step};
-use servers::{mariadb::MariaDb, postgres::Postgres, redis::Redis};
+use servers::{
+    mariadb::MariaDb,
+    postgres::Postgres,
+    redis::{Redis, RedisCluster},
+};
 use sqlx::{MySqlPool, PgPool};
 use system::System;
 use tokio::runtime::{Builder, Runtime};
@@ -49,7 +54,7 @@ impl ReferenceStateMachine for Untimed {
     type Transition = Step;
 
     fn init_state() -> BoxedStrategy<Model> {
-        any::<bool>().prop_map(|rolling| Model::new(rolling, false)).boxed()
+        any::<(bool, bool)>().prop_map(|(rolling, keeps)| Model::new(rolling, keeps, false)).boxed()
     }
 
     fn transitions(state: &Model) -> BoxedStrategy<Step> {
@@ -74,7 +79,7 @@ fn compare<R, S>(engine: &str, steps: usize, runtime: &Runtime, open: impl Fn(Op
 where
     R: ReferenceStateMachine<State = Model, Transition = Step>,
     R::State: 'static,
-    S: Store,
+    S: ByPrincipal,
 {
     let figure = Figure::of("B17", engine);
     let (taken, sequences) = (Cell::new(0), Cell::new(0));
@@ -83,8 +88,7 @@ where
             Config { cases: 32, failure_persistence: None, max_shrink_iters: 2000, ..Config::default() };
         let tried =
             TestRunner::new(config).run(&R::sequential_strategy(1..STEPS), |(model, sequence, seen)| {
-                let timed = model.is_timed();
-                let clock = timed.then(ManualClock::new);
+                let clock = model.timed.then(ManualClock::new);
                 // An engine's own clock may be looked at, too.
                 clock.iter().for_each(|clock| clock.set(SystemClock.now()));
                 let mut system = System::new(open(clock.clone()), clock, &model);
@@ -128,6 +132,14 @@ fn redis_is_as_the_model() {
     let (redis, runtime) = (Redis::start(), runtime());
     let store = runtime.block_on(RedisStore::connect(&redis.url())).unwrap();
     compare::<Untimed, _>("Redis", size(1_000, 50_000), &runtime, |_| store.clone());
+}
+
+/// Where a session and its owner's list lie on different nodes.
+#[test]
+fn cluster_is_as_the_model() {
+    let (cluster, runtime) = (RedisCluster::start(), runtime());
+    let store = runtime.block_on(RedisStore::cluster(cluster.urls()).connect()).unwrap();
+    compare::<Untimed, _>("Redis Cluster", size(600, 50_000), &runtime, |_| store.clone());
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! The model: what a session is, without HTTP, a store, or anything that runs at once.
 
-use std::collections::BTreeMap;
-
-use proptest::prelude::*;
-use proptest_state_machine::ReferenceStateMachine;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 pub const BROWSERS: usize = 3;
 pub const SLOTS: usize = 2;
 /// Seconds that a session lives after its last write.
 pub const LIFE: u64 = 100;
+/// How many sessions of a principal stay, where a number is set.
+pub const KEPT: usize = 2;
+/// Whom sessions belong to.
+pub const PEOPLE: [&str; 2] = ["anna", "ben"];
 
 pub type Data = BTreeMap<&'static str, u64>;
 
@@ -28,6 +29,12 @@ pub enum Do {
     Logout,
     LogoutThenSet(&'static str, u64),
     SetThenLogout(&'static str, u64),
+    /// A login: a principal, under a new id.
+    Login(&'static str),
+    /// The same under the old id.
+    Own(&'static str),
+    /// Signs out this principal's other sessions, at once.
+    EndOthers(&'static str),
 }
 
 #[derive(Clone, Debug)]
@@ -42,11 +49,17 @@ pub enum Step {
     Copy(usize, usize),
     /// Seconds pass.
     Wait(u64),
+    /// This principal signs out this session, which may be theirs.
+    EndOne(&'static str, usize),
+    EndAll(&'static str),
 }
 
 #[derive(Clone, Debug)]
 pub struct Session {
     pub data: Data,
+    owner: Option<&'static str>,
+    /// The number of the login that made it its owner's.
+    since: usize,
     version: u64,
     expires: u64,
     ended: bool,
@@ -69,43 +82,47 @@ pub struct Answer {
 
 /// A request on its way: what it has loaded, if there was anything.
 #[derive(Clone, Debug)]
-struct Flight {
+pub struct Flight {
     browser: usize,
     what: Do,
     status: u16,
     /// Whether a cookie came with it.
     sent: bool,
-    base: Option<(usize, u64, Data)>,
+    base: Option<(usize, Session)>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Model {
     pub rolling: bool,
+    /// Whether a login ends the oldest of more than [`KEPT`].
+    pub keeps_newest: bool,
     /// Whether the engine's clock can be moved.
-    timed: bool,
-    now: u64,
+    pub timed: bool,
+    pub now: u64,
+    logins: usize,
     pub sessions: Vec<Session>,
     pub browsers: [Option<usize>; BROWSERS],
-    flights: [Option<Flight>; SLOTS],
+    pub flights: [Option<Flight>; SLOTS],
     /// The answer to the last step, if it was answered.
     pub answer: Option<Answer>,
+    /// How many sessions it has ended in a bulk, if it did.
+    pub ended: Option<usize>,
 }
 
 impl Model {
-    pub fn new(rolling: bool, timed: bool) -> Self {
+    pub fn new(rolling: bool, keeps_newest: bool, timed: bool) -> Self {
         Self {
             rolling,
+            keeps_newest,
             timed,
             now: 0,
+            logins: 0,
             sessions: Vec::new(),
             browsers: [None; BROWSERS],
             flights: [const { None }; SLOTS],
             answer: None,
+            ended: None,
         }
-    }
-
-    pub fn is_timed(&self) -> bool {
-        self.timed
     }
 
     pub fn is_alive(&self, session: usize) -> bool {
@@ -113,18 +130,45 @@ impl Model {
         !session.ended && session.expires > self.now
     }
 
-    fn load(&self, browser: usize, what: Do, status: u16) -> Flight {
+    /// The live sessions of a principal, the newest login first.
+    pub fn of(&self, owner: &str) -> Vec<usize> {
+        let theirs = |n: &usize| self.is_alive(*n) && self.sessions[*n].owner == Some(owner);
+        let mut found: Vec<usize> = (0..self.sessions.len()).filter(theirs).collect();
+        found.sort_by_key(|n| Reverse(self.sessions[*n].since));
+        found
+    }
+
+    /// Ends those of a principal's sessions that are meant.
+    pub fn end_of(&mut self, owner: &str, means: impl Fn(usize) -> bool) {
+        let meant: Vec<usize> = self.of(owner).into_iter().filter(|n| means(*n)).collect();
+        meant.iter().for_each(|n| self.end(*n));
+        self.ended = Some(meant.len());
+    }
+
+    pub fn load(&self, browser: usize, what: Do, status: u16) -> Flight {
         let live = self.browsers[browser].filter(|session| self.is_alive(*session));
-        let base = live.map(|session| {
-            let Session { data, version, .. } = &self.sessions[session];
-            (session, *version, data.clone())
-        });
+        let base = live.map(|session| (session, self.sessions[session].clone()));
         Flight { browser, what, status, sent: self.browsers[browser].is_some(), base }
     }
 
-    fn create(&mut self, data: Data) -> Cookie {
-        self.sessions.push(Session { data, version: 0, expires: self.now + LIFE, ended: false });
+    fn create(&mut self, data: Data, owner: Option<&'static str>, since: Option<usize>) -> Cookie {
+        let expires = self.now + LIFE;
+        let session = Session { data, owner, since: since.unwrap_or(0), version: 0, expires, ended: false };
+        self.sessions.push(session);
+        if since.is_none() {
+            self.logged_in(self.sessions.len() - 1);
+        }
         Cookie::Of(self.sessions.len() - 1)
+    }
+
+    /// What is written for the first time under its owner: those that it is one too many for end.
+    fn logged_in(&mut self, session: usize) {
+        let Some(owner) = self.sessions[session].owner else { return };
+        self.logins += 1;
+        self.sessions[session].since = self.logins;
+        if self.keeps_newest {
+            self.of(owner).into_iter().skip(KEPT).for_each(|surplus| self.end(surplus));
+        }
     }
 
     fn end(&mut self, session: usize) {
@@ -132,13 +176,17 @@ impl Model {
     }
 
     /// The rest of a request, as if nothing else ever happened at the same moment.
-    fn finish(&mut self, flight: Flight) {
+    pub fn finish(&mut self, flight: Flight) {
         let status = flight.status;
+        if let Do::EndOthers(owner) = flight.what {
+            let own = flight.base.as_ref().map(|(session, _)| *session);
+            self.end_of(owner, |session| Some(session) != own);
+        }
         let saved =
-            if status >= 500 && flight.what != Do::Add { Some(Cookie::Nothing) } else { self.close(&flight) };
+            if status >= 500 && flight.what != Do::Add { Ok(Cookie::Nothing) } else { self.close(&flight) };
         let answer = match saved {
-            Some(cookie) => Answer { status, cookie },
-            None => Answer { status: 409, cookie: Cookie::Nothing },
+            Ok(cookie) => Answer { status, cookie },
+            Err(cookie) => Answer { status: 409, cookie },
         };
         match answer.cookie {
             Cookie::Nothing => {}
@@ -148,69 +196,83 @@ impl Model {
         self.answer = Some(answer);
     }
 
-    /// What is sent; `None` if the session has ended and something was to be written to it.
-    fn close(&mut self, flight: &Flight) -> Option<Cookie> {
-        let known = flight.base.as_ref().map(|(session, ..)| *session);
-        let mut mine = flight.base.as_ref().map(|(_, _, data)| data.clone()).unwrap_or_default();
+    /// What is sent; an error if the session has ended, or become somebody else's, and something was to be written to it.
+    fn close(&mut self, flight: &Flight) -> Result<Cookie, Cookie> {
+        let known = flight.base.as_ref().map(|(session, _)| *session);
+        let mut mine = flight.base.as_ref().map(|(_, base)| base.data.clone()).unwrap_or_default();
+        let mut owner = flight.base.as_ref().and_then(|(_, base)| base.owner);
         match flight.what {
-            Do::Read | Do::Add | Do::Renew => {}
+            Do::Read | Do::Add | Do::Renew | Do::EndOthers(_) => {}
             Do::Set(key, value) | Do::RenewAndSet(key, value) => drop(mine.insert(key, value)),
             Do::Remove(key) => drop(mine.remove(key)),
             Do::Clear => mine.clear(),
+            Do::Login(name) | Do::Own(name) => owner = Some(name),
             Do::Regenerate | Do::Logout | Do::SetThenLogout(..) => {
                 // A logout takes the cookie away, whether or not it still opens something.
                 let Some(known) = known else {
-                    return Some(if flight.sent { Cookie::Removal } else { Cookie::Nothing });
+                    return Ok(if flight.sent { Cookie::Removal } else { Cookie::Nothing });
                 };
                 self.end(known);
-                return Some(Cookie::Removal);
+                return Ok(Cookie::Removal);
             }
             Do::RegenerateAndSet(key, value) | Do::LogoutThenSet(key, value) => {
                 known.into_iter().for_each(|known| self.end(known));
-                return Some(self.create(Data::from([(key, value)])));
+                return Ok(self.create(Data::from([(key, value)]), None, None));
             }
         }
-        let Some((session, version, base)) = &flight.base else {
-            return Some(match flight.what {
-                Do::Add => self.create(Data::from([("n", 1)])),
-                _ if mine.is_empty() => Cookie::Nothing,
-                _ => self.create(mine),
+        let Some((session, base)) = &flight.base else {
+            return Ok(match flight.what {
+                Do::Add => self.create(Data::from([("n", 1)]), None, None),
+                _ if mine.is_empty() && owner.is_none() => Cookie::Nothing,
+                _ => self.create(mine, owner, None),
             });
         };
         let (session, live) = (*session, self.is_alive(*session));
-        let renews = matches!(flight.what, Do::Renew | Do::RenewAndSet(..));
-        let writes = renews || flight.what == Do::Add || mine != *base;
-        if renews && mine.is_empty() {
+        let renews = matches!(flight.what, Do::Renew | Do::RenewAndSet(..) | Do::Login(_));
+        let logs_in = owner != base.owner;
+        let writes = renews || logs_in || flight.what == Do::Add || mine != base.data;
+        if renews && mine.is_empty() && owner.is_none() {
             self.end(session);
-            return Some(Cookie::Removal);
+            return Ok(Cookie::Removal);
         }
         if !writes {
-            let extends = self.rolling && live;
-            if extends {
-                self.sessions[session].expires = self.now + LIFE;
-            }
-            return Some(if extends { Cookie::Of(session) } else { Cookie::Nothing });
+            return Ok(self.roll(session));
         }
-        if !live {
-            return None;
+        let theirs = self.sessions[session].clone();
+        if !live || theirs.owner != base.owner {
+            // A transaction is refused where it stands; its request goes on to its end, and has changed nothing.
+            return Err(if flight.what == Do::Add { self.roll(session) } else { Cookie::Nothing });
         }
-        let theirs = self.sessions[session].data.clone();
         // A clear, unlike the removal of each key, is the word on keys that it has not seen, too.
-        let mut merged = if flight.what == Do::Clear { Data::new() } else { merge(base, &mine, &theirs) };
+        let mut merged =
+            if flight.what == Do::Clear { Data::new() } else { merge(&base.data, &mine, &theirs.data) };
         if flight.what == Do::Add {
             *merged.entry("n").or_default() += 1;
         }
         if renews {
             self.end(session);
-            return Some(self.create(merged));
+            return Ok(self.create(merged, owner, (!logs_in).then_some(theirs.since)));
         }
-        if *version != self.sessions[session].version && merged == theirs {
+        if base.version != theirs.version && merged == theirs.data && !logs_in {
             // Another request has written the same; this one's visitor is told so, too.
-            return Some(Cookie::Of(session));
+            return Ok(Cookie::Of(session));
         }
-        let stored = &mut self.sessions[session];
-        (stored.data, stored.version, stored.expires) = (merged, stored.version + 1, self.now + LIFE);
-        Some(Cookie::Of(session))
+        let expires = self.now + LIFE;
+        self.sessions[session] =
+            Session { data: merged, owner, version: theirs.version + 1, expires, ..theirs };
+        if logs_in {
+            self.logged_in(session);
+        }
+        Ok(Cookie::Of(session))
+    }
+
+    /// A request that has changed nothing prolongs its session, if that is to be.
+    fn roll(&mut self, session: usize) -> Cookie {
+        if !self.rolling || !self.is_alive(session) {
+            return Cookie::Nothing;
+        }
+        self.sessions[session].expires = self.now + LIFE;
+        Cookie::Of(session)
     }
 }
 
@@ -227,85 +289,4 @@ fn merge(base: &Data, mine: &Data, theirs: &Data) -> Data {
         Some((*key, *value?))
     });
     merged.collect()
-}
-
-impl ReferenceStateMachine for Model {
-    type State = Self;
-    type Transition = Step;
-
-    fn init_state() -> BoxedStrategy<Self> {
-        any::<bool>().prop_map(|rolling| Self::new(rolling, true)).boxed()
-    }
-
-    fn transitions(state: &Self) -> BoxedStrategy<Step> {
-        let busy: Vec<usize> = (0..SLOTS).filter(|slot| state.flights[*slot].is_some()).collect();
-        let free: Vec<usize> = (0..SLOTS).filter(|slot| state.flights[*slot].is_none()).collect();
-        let browser = || 0..BROWSERS;
-        let status = || prop_oneof![6 => Just(200_u16), 1 => Just(404_u16), 1 => Just(500_u16)];
-        let mut steps = vec![
-            (6, (browser(), handler(), status()).prop_map(|(b, d, s)| Step::Request(b, d, s)).boxed()),
-            (1, (browser(), browser()).prop_map(|(from, to)| Step::Copy(from, to)).boxed()),
-        ];
-        if state.timed {
-            steps
-                .push((1, prop_oneof![Just(1_u64), Just(LIFE - 1), Just(LIFE)].prop_map(Step::Wait).boxed()));
-        }
-        if !free.is_empty() {
-            let begins = (prop::sample::select(free), browser(), handler(), status());
-            steps.push((3, begins.prop_map(|(slot, b, d, s)| Step::Begin(slot, b, d, s)).boxed()));
-        }
-        if !busy.is_empty() {
-            steps.push((3, prop::sample::select(busy).prop_map(Step::Finish).boxed()));
-        }
-        prop::strategy::Union::new_weighted(steps).boxed()
-    }
-
-    fn preconditions(state: &Self, step: &Step) -> bool {
-        match step {
-            Step::Begin(slot, ..) => state.flights[*slot].is_none(),
-            Step::Finish(slot) => state.flights[*slot].is_some(),
-            Step::Wait(_) => state.timed,
-            Step::Request(..) | Step::Copy(..) => true,
-        }
-    }
-
-    fn apply(mut state: Self, step: &Step) -> Self {
-        state.answer = None;
-        match *step {
-            Step::Request(browser, what, status) => {
-                let flight = state.load(browser, what, status);
-                state.finish(flight);
-            }
-            Step::Begin(slot, browser, what, status) => {
-                state.flights[slot] = Some(state.load(browser, what, status));
-            }
-            Step::Finish(slot) => {
-                if let Some(flight) = state.flights[slot].take() {
-                    state.finish(flight);
-                }
-            }
-            Step::Copy(from, to) => state.browsers[to] = state.browsers[from],
-            Step::Wait(seconds) => state.now += seconds,
-        }
-        state
-    }
-}
-
-fn handler() -> impl Strategy<Value = Do> {
-    let key = || prop::sample::select(vec!["a", "b", "n"]);
-    let pair = || (key(), 0..3_u64);
-    prop_oneof![
-        2 => Just(Do::Read),
-        6 => pair().prop_map(|(k, v)| Do::Set(k, v)),
-        2 => key().prop_map(Do::Remove),
-        1 => Just(Do::Clear),
-        2 => Just(Do::Add),
-        1 => Just(Do::Renew),
-        1 => pair().prop_map(|(k, v)| Do::RenewAndSet(k, v)),
-        1 => Just(Do::Regenerate),
-        1 => pair().prop_map(|(k, v)| Do::RegenerateAndSet(k, v)),
-        1 => Just(Do::Logout),
-        1 => pair().prop_map(|(k, v)| Do::LogoutThenSet(k, v)),
-        1 => pair().prop_map(|(k, v)| Do::SetThenLogout(k, v)),
-    ]
 }

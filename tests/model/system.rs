@@ -6,19 +6,22 @@ use axum::{
     Extension, Json, Router,
     body::Body,
     http::{Request, StatusCode},
-    response::{IntoResponse, Response},
+    response::{AppendHeaders, IntoResponse, Response},
     routing::get,
 };
 use axum_generic_session::{
-    Error, Map, Rolling, Session, SessionLayer, Store,
+    Error, Listing, Main, Map, Rolling, Session, SessionId, SessionLayer, Sessions, StoreKey,
+    store::ByPrincipal,
     testing::{Answer, Client, ManualClock},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{runtime::Runtime, sync::Notify, task::JoinHandle};
 
-use crate::reference::{BROWSERS, Cookie, Data, Do, LIFE, Model, SLOTS, Step};
+use crate::reference::{BROWSERS, Cookie, Data, Do, KEPT, LIFE, Model, PEOPLE, SLOTS, Step};
 
 const COOKIE: &str = "axum.sid";
+/// How many sessions a handler says that it has ended.
+const ENDED: &str = "x-ended";
 
 /// A request that waits in its handler.
 struct Flight {
@@ -36,7 +39,11 @@ pub struct System {
     clock: Option<ManualClock>,
     /// Looks without touching anything.
     looking: Router,
+    people: People,
+    prefix: String,
 }
+
+type People = Sessions<Main, Listing>;
 
 /// What a handler is to do, and where it stops on the way.
 #[derive(Clone)]
@@ -48,14 +55,21 @@ struct Orders {
 
 impl System {
     /// With a clock, the store must go by the same.
-    pub fn new(store: impl Store, clock: Option<ManualClock>, model: &Model) -> Self {
-        let mut layer = SessionLayer::new(store)
+    pub fn new(store: impl ByPrincipal, clock: Option<ManualClock>, model: &Model) -> Self {
+        // Its people are nobody's namesakes on an engine that has seen other sequences.
+        let prefix = format!("{}:", &SessionId::random().expose()[..12]);
+        let mut layer = SessionLayer::by_principal(store)
+            .prefix(prefix.clone())
             .ttl(Duration::from_secs(LIFE))
             .operation_timeout(Duration::from_secs(20));
         if let Some(clock) = &clock {
             layer = layer.clock(clock.clone());
         }
-        let site = Router::new().route("/", get(page));
+        if model.keeps_newest {
+            layer = layer.keep_newest(KEPT);
+        }
+        let people = layer.sessions().expect("sound settings");
+        let site = Router::new().route("/", get(page)).layer(Extension(people.clone()));
         let looking = site.clone().layer(layer.clone());
         let visited =
             site.layer(layer.rolling(if model.rolling { Rolling::EveryRequest } else { Rolling::Off }));
@@ -67,6 +81,8 @@ impl System {
             ids: Vec::new(),
             clock,
             looking,
+            people,
+            prefix,
         }
     }
 
@@ -108,6 +124,15 @@ impl System {
                 let clock = self.clock.as_ref().expect("a clock that can be moved");
                 clock.advance(Duration::from_secs(seconds));
             }
+            Step::EndOne(name, session) => {
+                let handle = self.handle(session);
+                let ended = runtime.block_on(self.people.of(name).end(&handle)).expect("an end");
+                assert_eq!(Some(usize::from(ended)), model.ended, "session {session} of {name}");
+            }
+            Step::EndAll(name) => {
+                let ended = runtime.block_on(self.people.of(name).end_all()).expect("an end");
+                assert_eq!(Some(ended as usize), model.ended, "the sessions of {name}");
+            }
         }
         self.look_at_everything(runtime, model);
     }
@@ -115,6 +140,8 @@ impl System {
     fn compare(&mut self, browser: usize, answer: &Answer, model: &Model) {
         let expected = model.answer.expect("the model has answered");
         assert_eq!(answer.status, expected.status, "the status");
+        let ended = answer.headers.get(ENDED).map(|number| number.to_str().expect("a number").to_owned());
+        assert_eq!(ended, model.ended.map(|number| number.to_string()), "how many were signed out");
         let lines = answer.set_cookies();
         let now = self.browsers[browser].cookie(COOKIE);
         match expected.cookie {
@@ -145,8 +172,26 @@ impl System {
             let shown = runtime.block_on(visitor.send(request(READ)));
             let expected =
                 if model.is_alive(number) { model.sessions[number].data.clone() } else { Data::new() };
-            assert_eq!(shown.json(), serde_json::json!(expected), "session {number}");
+            assert_eq!(shown.json(), json!(expected), "session {number}");
         }
+        for name in PEOPLE {
+            let mut due: Vec<_> =
+                model.of(name).iter().map(|n| (self.handle(*n), json!(model.sessions[*n].data))).collect();
+            let listed = runtime.block_on(self.people.of(name).list::<Map>()).expect("a list");
+            let mut listed: Vec<_> =
+                listed.into_iter().map(|one| (one.handle, json!(one.value.expect("a map")))).collect();
+            if !model.keeps_newest {
+                // Then logins of one millisecond are in no order.
+                due.sort_by(|(a, _), (b, _)| a.cmp(b));
+                listed.sort_by(|(a, _), (b, _)| a.cmp(b));
+            }
+            assert_eq!(listed, due, "the sessions of {name}");
+        }
+    }
+
+    fn handle(&self, session: usize) -> String {
+        let id = SessionId::parse(&self.ids[session]).expect("an id");
+        StoreKey::hashed(&self.prefix, &id).handle()
     }
 }
 
@@ -163,12 +208,17 @@ fn request(orders: Orders) -> Result<Request<Body>, axum::http::Error> {
     Request::get("/").extension(orders).body(Body::empty())
 }
 
-async fn page(session: Session, Extension(orders): Extension<Orders>) -> Result<Response, Error> {
+async fn page(
+    session: Session,
+    Extension(people): Extension<People>,
+    Extension(orders): Extension<Orders>,
+) -> Result<Response, Error> {
     session.get().await?;
     if let Some((loaded, go)) = &orders.stop {
         loaded.notify_one();
         go.notified().await;
     }
+    let mut ended = None;
     match orders.what {
         Do::Read => {}
         Do::Set(key, value) => session.insert(key, value).await?,
@@ -194,9 +244,16 @@ async fn page(session: Session, Extension(orders): Extension<Orders>) -> Result<
             session.insert(key, value).await?;
             session.destroy()?;
         }
+        Do::Login(name) => {
+            session.renew().await?;
+            session.set_principal(name).await?;
+        }
+        Do::Own(name) => session.set_principal(name).await?,
+        Do::EndOthers(name) => ended = Some(people.of(name).end_others(&session).await?),
     }
     let status = StatusCode::from_u16(orders.status).expect("a status");
-    Ok((status, Json(session.get().await?.as_ref().clone())).into_response())
+    let ended = AppendHeaders(ended.map(|number| (ENDED, number.to_string())));
+    Ok((status, ended, Json(session.get().await?.as_ref().clone())).into_response())
 }
 
 fn add_one(map: &mut Map) {

@@ -327,4 +327,24 @@ impl RedisSentinel {
         }
         self.replica.wait_for("the replica is the primary", |it| it.info("role") == "master");
     }
+
+    /// The primary that died comes back as the replica of the new one. From then on each is the other, and the Sentinels,
+    /// which know it, can do it again.
+    pub fn back_as_a_replica(&mut self) {
+        std::mem::swap(&mut self.primary, &mut self.replica);
+        let of = self.primary.port().to_string();
+        self.replica.launch();
+        // Sentinel may have told it so already, and ended the connection.
+        let _: RedisResult<()> = self.replica.try_run(&["REPLICAOF", "127.0.0.1", &of]);
+        self.replica.wait_for("the replica is in step", |it| {
+            it.info("role") == "slave" && it.info("master_link_status") == "up"
+        });
+        self.primary.wait_for("the replica is online", |it| it.info("slave0").contains("state=online"));
+        for sentinel in &self.sentinels {
+            sentinel.wait_for("the Sentinels see the replica", |it| {
+                let replicas: Vec<BTreeMap<String, String>> = it.run(&["SENTINEL", "REPLICAS", Self::NAME]);
+                replicas.iter().any(|it| it["flags"] == "slave" && it["master-link-status"] == "ok")
+            });
+        }
+    }
 }

@@ -37,7 +37,8 @@ pub struct Site {
     pub store: Probe,
     pub clock: ManualClock,
     pub layer: SessionLayer,
-    pages: Router,
+    /// Without a layer.
+    pub pages: Router,
 }
 
 impl Site {

@@ -14,7 +14,11 @@ use axum_generic_session::{
     store::{SqliteStore, When, Written},
 };
 
-use super::{figures::Figure, kit::record, place};
+use super::{
+    figures::{Figure, faults},
+    kit::record,
+    place,
+};
 
 /// How the child learns where the file is.
 const FILE: &str = "AGS_SQLITE_FILE";
@@ -63,8 +67,9 @@ async fn every_acknowledged_write_survives_kill_9() {
     }
     let (_folder, path) = place();
     let (figure, mut writes, mut slowest) = (Figure::of("B9", "SQLite"), 0, Duration::ZERO);
-    for round in 0..5 {
-        let count = 300 + 100 * round;
+    let kills = faults(5, 200);
+    for round in 0..kills {
+        let count = 300 + 100 * (round % 5);
         let acknowledged = killed_after(&path, count);
         writes += count;
         let dead = Instant::now();
@@ -92,7 +97,7 @@ async fn every_acknowledged_write_survives_kill_9() {
         assert_eq!(check, "ok");
     }
     figure
-        .count("kills", 5)
+        .count("kills", kills)
         .count("acknowledged", writes)
         .count("lost", 0)
         .count("back_after_ms", slowest.as_millis() as usize)

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "an unwrap that fails is a test that fails")]
 
 mod broken;
+mod broken_owners;
 mod cached;
 mod limits;
 mod probe;

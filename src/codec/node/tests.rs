@@ -12,7 +12,9 @@ fn read(codec: Codec, text: &str) -> Content {
 }
 
 fn written(codec: Codec, content: &Content, cookie: CookieLife) -> String {
-    let bytes = codec.encode(content, &CookieOptions::new(), lasting(cookie)).expect("a record");
+    let bytes = codec
+        .encode(&content.head, &content.object, &CookieOptions::new(), lasting(cookie))
+        .expect("a record");
     String::from_utf8(bytes.into()).expect("text")
 }
 
@@ -61,14 +63,21 @@ fn a_cookie_member_is_read_setting_by_setting() {
     for (codec, text, own) in tables {
         let content = read(codec, &format!(r#"{{"cookie":{{{text}}},"a":1}}"#));
         // Settings that are the layer's are nobody's own.
-        assert_eq!(content.cookie.as_deref(), Some(&own).filter(|own| **own != new()), "{codec:?} {text}");
+        assert_eq!(
+            content.head.cookie.as_deref(),
+            Some(&own).filter(|own| **own != new()),
+            "{codec:?} {text}"
+        );
         assert!(content.object.same(&Object::of(&json!({"a": 1})).expect("an object")), "{codec:?} {text}");
     }
 }
 
 #[test]
 fn a_new_cookie_member_is_written_as_the_library_does() {
-    let own = |options: CookieOptions| Content { cookie: Some(Box::new(options)), ..Content::default() };
+    let own = |options: CookieOptions| Content {
+        head: Head { cookie: Some(Box::new(options)), ..Head::default() },
+        ..Content::default()
+    };
     let new = CookieOptions::new;
     let full = || {
         new()
@@ -154,7 +163,9 @@ fn the_layers_own_settings_come_first_in_koas_order() {
             r#""maxAge":0,"httpOnly":true,"path":"/","overwrite":true,"signed":true"#,
         ),
     ] {
-        let bytes = KOA.encode(&Content::default(), &layer, lasting(CookieLife::Removal)).expect("a record");
+        let bytes = KOA
+            .encode(&Head::default(), &Object::default(), &layer, lasting(CookieLife::Removal))
+            .expect("a record");
         assert_eq!(str::from_utf8(&bytes), Ok(&*format!("{{\"cookie\":{{{expected}}}}}")));
     }
 }
@@ -165,7 +176,7 @@ fn what_only_node_knows_of_a_cookie_member_is_kept() {
     let text = r#"{"cookie":{"maxAge":5,"signed":false,"own":{"x":1}},"a":1}"#;
     let mut content = read(KOA, text);
     assert_eq!(written(KOA, &content, life), text, "nobody has changed a setting");
-    content.cookie = Some(Box::new(CookieOptions::new().path("/app").max_age(Duration::from_millis(5))));
+    content.head.cookie = Some(Box::new(CookieOptions::new().path("/app").max_age(Duration::from_millis(5))));
     let expected = r#"{"cookie":{"maxAge":5,"signed":false,"own":{"x":1},"path":"/app","secure":true,"sameSite":"lax","httpOnly":true,"overwrite":true},"a":1}"#;
     assert_eq!(written(KOA, &content, life), expected);
     let text = r#"{"cookie":{"originalMaxAge":5,"expires":"then","own":1},"a":1}"#;
@@ -177,6 +188,8 @@ fn what_only_node_knows_of_a_cookie_member_is_kept() {
 fn a_key_that_would_be_taken_for_settings_is_refused() {
     let object = Object::of(&json!({"cookie": 1})).expect("an object");
     let content = Content { object, ..Content::default() };
-    let why = KOA.encode(&content, &CookieOptions::new(), lasting(CookieLife::Removal)).expect_err("refused");
+    let why = KOA
+        .encode(&content.head, &content.object, &CookieOptions::new(), lasting(CookieLife::Removal))
+        .expect_err("refused");
     assert!(why.to_string().contains("update_cookie"), "{why}");
 }
