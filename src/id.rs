@@ -12,6 +12,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::RngCore;
 use sha2::{Digest, Sha256};
+use wide::u8x16;
 
 use crate::store::Layout;
 
@@ -98,9 +99,7 @@ impl SessionId {
 
     /// The same of bytes of which nobody knows yet whether they are text.
     pub(crate) fn of_octets(octets: &[u8]) -> Option<Self> {
-        // Each byte is looked at, which goes faster than to stop at a bad one.
-        let fit = octets.iter().fold(true, |good, byte| good & is_cookie_octet(*byte));
-        if octets.is_empty() || octets.len() > MAX_ID || !fit {
+        if octets.is_empty() || octets.len() > MAX_ID || !are_cookie_octets(octets) {
             return None;
         }
         Text::of_ascii(octets).map(Self)
@@ -120,6 +119,18 @@ impl SessionId {
 /// RFC 6265 section 4.1.1: what may stand in a cookie's value without quotes.
 pub(crate) const fn is_cookie_octet(byte: u8) -> bool {
     (byte > 0x20) & (byte < 0x7f) & (byte != b'"') & (byte != b',') & (byte != b';') & (byte != b'\\')
+}
+
+/// Whether there is no other byte among them. All are looked at, 16 at once, which goes faster than to stop at a bad one.
+fn are_cookie_octets(bytes: &[u8]) -> bool {
+    let (parts, rest) = bytes.as_chunks::<16>();
+    let bad = parts.iter().fold(u8x16::ZERO, |bad, part| {
+        let part = u8x16::new(*part);
+        let is = |byte| part.simd_eq(u8x16::splat(byte));
+        let outside = part.min(u8x16::splat(0x20)).simd_eq(part) | part.max(u8x16::splat(0x7f)).simd_eq(part);
+        bad | outside | is(b'"') | is(b',') | is(b';') | is(b'\\')
+    });
+    bad == u8x16::ZERO && rest.iter().all(|byte| is_cookie_octet(*byte))
 }
 
 impl fmt::Debug for SessionId {

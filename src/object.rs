@@ -51,7 +51,7 @@ impl Object {
         let text = source.get(start..)?;
         u32::try_from(source.len()).ok()?;
         let mut scanner = Scanner::new(&source, start);
-        let mut entries = Vec::new();
+        let (mut entries, mut marks) = (Vec::new(), Marks::default());
         scanner.brace(b'{')?;
         if scanner.brace(b'}').is_none() {
             entries.reserve_exact(USUAL_KEYS);
@@ -60,7 +60,9 @@ impl Object {
                     // As many more as there will be if the rest is like the beginning.
                     entries.reserve(entries.len() * source.len() / scanner.at());
                 }
-                entries.push(entry(&source, &mut scanner)?);
+                let entry = entry(&source, &mut scanner)?;
+                marks.note(entry.key.of(&source));
+                entries.push(entry);
                 if !scanner.passes(b',') {
                     break;
                 }
@@ -71,20 +73,19 @@ impl Object {
             return None;
         }
         let mut object = Self { source, entries };
-        object.keep_last();
+        if marks.may_repeat && repeats(&object.entries, &object.source) {
+            object.keep_last();
+        }
         Some(object)
     }
 
     /// Of a key that stands there twice the last counts, as in `JSON.parse`.
     fn keep_last(&mut self) {
+        let mut seen = HashSet::new();
         let Self { source, entries } = self;
-        let twice = if entries.len() <= USUAL_KEYS { few_repeat } else { many_repeat };
-        if twice(entries, source) {
-            let mut seen = HashSet::new();
-            entries.reverse();
-            entries.retain(|entry| seen.insert(entry.key.of(source).to_owned()));
-            entries.reverse();
-        }
+        entries.reverse();
+        entries.retain(|entry| seen.insert(entry.key.of(source).to_owned()));
+        entries.reverse();
     }
 
     /// The object that a value serializes to.
@@ -243,25 +244,27 @@ impl Piece {
     }
 }
 
-/// Whether two of a few keys are the same: a key is compared with those before it only if length and ends say that it
-/// may be one of them.
-fn few_repeat(entries: &[Entry], source: &Bytes) -> bool {
-    let mut seen = 0_u64;
-    entries.iter().enumerate().any(|(i, entry)| {
-        let key = entry.key.of(source);
-        let (first, last) = (key.first().map_or(0, |b| *b), key.last().map_or(0, |b| *b));
-        let bit = 1 << ((usize::from(first) * 5 + usize::from(last) * 11 + key.len()) & 63);
-        let maybe = seen & bit != 0;
-        seen |= bit;
-        maybe && entries[..i].iter().any(|before| before.key.of(source) == key)
-    })
+/// A bit for each key that has been seen, by its length and its ends: two that have the same may be one.
+#[derive(Default)]
+struct Marks {
+    seen: u64,
+    may_repeat: bool,
 }
 
-/// The same of many: the bit that lets a key be compared is that of a hash, and where too many bits are set for that
-/// to help, all keys are put into a set.
-fn many_repeat(entries: &[Entry], source: &Bytes) -> bool {
+impl Marks {
+    fn note(&mut self, key: &[u8]) {
+        let (first, last) = (key.first().map_or(0, |b| *b), key.last().map_or(0, |b| *b));
+        let bit = 1 << ((usize::from(first) * 5 + usize::from(last) * 11 + key.len()) & 63);
+        self.may_repeat |= self.seen & bit != 0;
+        self.seen |= bit;
+    }
+}
+
+/// Whether two keys are the same: a key is compared with those before it only if a bit of its hash has been seen, and where
+/// too many bits are set for that to help, all keys are put into a set.
+fn repeats(entries: &[Entry], source: &Bytes) -> bool {
     let mut seen = [0_u64; 64];
-    let mut looks = entries.len();
+    let mut looks = entries.len().max(USUAL_KEYS * USUAL_KEYS);
     for (i, entry) in entries.iter().enumerate() {
         let key = entry.key.of(source);
         // FNV-1a.

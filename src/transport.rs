@@ -6,6 +6,7 @@ use axum::http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{AUTHORIZATION, COOKIE, SET_COOKIE},
 };
+use memchr::memchr;
 
 use crate::{
     clock::Timestamp,
@@ -302,14 +303,32 @@ fn cookie_header(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// The values of those pairs of a `Cookie` header whose name is wanted. They lose the quotes around them.
 fn cookies(header: &[u8], wanted: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = &[u8]> {
-    header.split(|b| *b == b';').take(COOKIE_COUNT_LIMIT).filter_map(move |pair| {
-        let eq = pair.iter().position(|b| *b == b'=')?;
-        if !wanted(pair[..eq].trim_ascii()) {
+    pairs(header).take(COOKIE_COUNT_LIMIT).filter_map(move |pair| {
+        let (name, value) = split(pair, b'=')?;
+        if !wanted(name.trim_ascii()) {
             return None;
         }
-        let value = pair[eq + 1..].trim_ascii();
+        let value = value.trim_ascii();
         Some(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value))
     })
+}
+
+fn pairs(header: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(header);
+    std::iter::from_fn(move || {
+        let (pair, others) = match split(rest?, b';') {
+            Some((pair, others)) => (pair, Some(others)),
+            None => (rest?, None),
+        };
+        rest = others;
+        Some(pair)
+    })
+}
+
+/// What is before the first `byte`, and what is behind it.
+fn split(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
+    let at = memchr(byte, text)?;
+    Some((&text[..at], &text[at + 1..]))
 }
 
 /// `decodeURIComponent`, for the cookies that express writes; most values have nothing to decode.

@@ -15,6 +15,13 @@ fn only_cookie_octets_are_ids() {
     for good in ["a", "unknown-sid", "s:1", "../x:y*", &"a".repeat(256)] {
         assert!(SessionId::parse(good).is_some(), "{good}");
     }
+    for place in 0..40 {
+        for byte in 0..=u8::MAX {
+            let mut id = [b'a'; 40];
+            id[place] = byte;
+            assert_eq!(SessionId::of_octets(&id).is_some(), is_cookie_octet(byte), "{byte} at {place}");
+        }
+    }
     for bad in ["", " ", "a b", "a;b", "a,b", "a\"b", "a\\b", "a\0b", "sid€", "a\r\n", &"a".repeat(257)] {
         assert!(SessionId::parse(bad).is_none(), "{bad:?}");
     }
