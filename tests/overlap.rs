@@ -104,6 +104,52 @@ async fn a_replacement_is_not_lost_beside_a_save() {
     assert_eq!(site.data(&id).await.unwrap(), json!({}));
 }
 
+/// What is stored in the end if `meanwhile` runs while what `before` has done waits for the store, and another tab writes
+/// `{"other": "1"}` when that has been saved: the next save meets it.
+async fn stored_beside_another_tab(before: fn(Session) -> Later, meanwhile: fn(Session) -> Later) -> Value {
+    let site = Site::new();
+    let mut other = site.known("alice").await;
+    let id = other.cookie(COOKIE).unwrap().to_owned();
+    let probe = site.store.clone();
+    let page = move |session: Session| async move {
+        before(session.clone()).await?;
+        let gate = probe.hold(Operation::Set);
+        let saving = tokio::spawn({
+            let session = session.clone();
+            async move { session.save().await }
+        });
+        gate.reached().await;
+        meanwhile(session).await?;
+        gate.open();
+        assert_eq!(saving.await.unwrap()?, Saved::Updated);
+        let _ = other.get("/set/other/1").await.expect_status(200);
+        Ok::<_, Error>(())
+    };
+    let site = site.page("/page", get(page));
+    let mut visitor = site.visitor();
+    visitor.set_cookie(COOKIE, &id);
+    let _ = visitor.get("/page").await.expect_status(200);
+    site.data(&id).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_replaced_beside_a_save_is_not_merged_with_what_others_write() {
+    fn write(s: Session) -> Later {
+        Box::pin(async move { s.insert("first", 1).await })
+    }
+    fn clear(s: Session) -> Later {
+        Box::pin(async move { s.clear().await })
+    }
+    fn replace(s: Session) -> Later {
+        Box::pin(async move { s.set(json!({"mine": 1}).as_object().unwrap().clone()).await })
+    }
+    assert_eq!(stored_beside_another_tab(write, clear).await, json!({}));
+    assert_eq!(stored_beside_another_tab(write, replace).await, json!({"mine": 1}));
+    // A replacement that has been saved is no more than what is stored: what comes later is merged.
+    let merged = json!({"mine": 1, "first": 1, "other": "1"});
+    assert_eq!(stored_beside_another_tab(replace, write).await, merged);
+}
+
 #[tokio::test]
 async fn cookie_settings_are_not_lost_beside_a_save() {
     fn remember(s: Session) -> Later {
