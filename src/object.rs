@@ -39,6 +39,9 @@ pub(crate) type Place = (u32, u32);
 /// Room for as many entries is made at first.
 const USUAL_KEYS: usize = 8;
 
+/// So many comparisons of two keys are cheaper than a set of all keys, however few they are.
+const LOOKS: usize = 64;
+
 impl Object {
     /// Finds the keys of a JSON object. `None`: the text is none.
     pub(crate) fn parse(source: Bytes) -> Option<Self> {
@@ -172,8 +175,7 @@ impl Object {
             // What stands side by side in the source is copied as one.
             while let Some((next, others)) = rest.split_first()
                 && let Some(member) = self.member(next)
-                && self.source.get(run.end) == Some(&b',')
-                && member.start == run.end + 1
+                && self.source.get(run.end..member.start) == Some(b",")
             {
                 run.end = member.end;
                 rest = others;
@@ -264,7 +266,7 @@ impl Marks {
 /// too many bits are set for that to help, all keys are put into a set.
 fn repeats(entries: &[Entry], source: &Bytes) -> bool {
     let mut seen = [0_u64; 64];
-    let mut looks = entries.len().max(USUAL_KEYS * USUAL_KEYS);
+    let mut looks = entries.len().max(LOOKS);
     for (i, entry) in entries.iter().enumerate() {
         let key = entry.key.of(source);
         // FNV-1a.
@@ -278,11 +280,11 @@ fn repeats(entries: &[Entry], source: &Bytes) -> bool {
             if entries[..i].iter().any(|before| before.key.of(source) == key) {
                 return true;
             }
-            looks = looks.saturating_sub(i);
-            if looks == 0 {
+            let Some(left) = looks.checked_sub(i) else {
                 return entries.iter().map(|e| e.key.of(source)).collect::<HashSet<_>>().len()
                     < entries.len();
-            }
+            };
+            looks = left;
         }
         *slot |= bit;
     }

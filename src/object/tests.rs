@@ -39,3 +39,112 @@ fn what_is_not_an_object_is_refused() {
     }
     assert!(Object::parse(Bytes::from_static(b"{\"a\":\"\xff\"}")).is_none());
 }
+
+#[test]
+fn what_is_copied_at_once_is_what_would_be_written() {
+    // The members as they stand in the source, if they stand there as they are written.
+    let table: [(&str, &[Option<&str>]); 6] = [
+        (r#"{"a":1,"bc":"d"}"#, &[Some(r#""a":1"#), Some(r#""bc":"d""#)]),
+        (r#" {"a":[1, 2] , "b":{}}"#, &[Some(r#""a":[1, 2]"#), Some(r#""b":{}"#)]),
+        (r#"{"a" :1,"b": 2,"c" : 3}"#, &[None, None, None]),
+        (r#"{"":0}"#, &[Some(r#""":0"#)]),
+        (r#"{"a\n":1}"#, &[None]),
+        (r#"{"a": 1}"#, &[None]),
+    ];
+    for (json, members) in table {
+        let object = object(json);
+        let found: Vec<_> = object.entries.iter().map(|entry| object.member(entry)).collect();
+        let found: Vec<_> = found.into_iter().map(|place| place.map(|place| &json[place])).collect();
+        assert_eq!(found, members, "{json}");
+    }
+    // A struct's keys and values stand there without anything between them.
+    let places = [((0, 1), (1, 2)), ((2, 3), (3, 4)), ((4, 5), (8, 9))];
+    let object = Object::of_places(Bytes::from_static(b"a1b2c\":34"), places.into_iter());
+    assert!(object.entries.iter().all(|entry| object.member(entry).is_none()));
+    assert_eq!(text(&object), r#"{"a":1,"b":2,"c":4}"#);
+}
+
+#[test]
+fn members_side_by_side_are_written_as_they_are_after_others_have_gone() {
+    let table = [
+        (r#"{"a":1,"b":2,"c":3,"d":4}"#, r#"{"a":1,"c":3,"d":4}"#),
+        (r#"{"a":1 ,"b":2, "c":3,"d":4}"#, r#"{"a":1,"c":3,"d":4}"#),
+        (r#"{"b":2,"a":1}"#, r#"{"a":1}"#),
+        (r#"{"a":1,"b":2}"#, r#"{"a":1}"#),
+        (r#"{"a":1, "c":3 ,"d":4}"#, r#"{"a":1,"c":3,"d":4}"#),
+    ];
+    for (json, expected) in table {
+        let mut object = object(json);
+        object.remove("b");
+        assert_eq!(text(&object), expected, "{json}");
+    }
+}
+
+#[test]
+fn of_a_key_that_is_there_twice_the_last_counts() {
+    let table = [
+        (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
+        (r#"{"a":1,"b":2,"a":3,"c":4,"b":5}"#, r#"{"a":3,"c":4,"b":5}"#),
+        (r#"{"a":1,"\u0061":2}"#, r#"{"\u0061":2}"#),
+        (r#"{"":1,"":2}"#, r#"{"":2}"#),
+    ];
+    for (json, expected) in table {
+        let (object, expected) = (object(json), self::object(expected));
+        assert_eq!(text(&object), text(&expected), "{json}");
+    }
+}
+
+#[test]
+fn keys_are_told_apart_however_many_they_are() {
+    let of = |keys: &[String]| {
+        let members: Vec<_> = keys.iter().map(|key| format!("\"{key}\":0")).collect();
+        let text = format!("{{{}}}", members.join(","));
+        let mut scanner = Scanner::new(text.as_bytes(), 1);
+        let mut entries = Vec::new();
+        for _ in keys {
+            entries.push(entry(text.as_bytes(), &mut scanner).expect("a member"));
+            scanner.passes(b',');
+        }
+        repeats(&entries, &Bytes::from(text))
+    };
+    for many in [1, 2, 8, 9, 64, 65, 300, 20_000] {
+        let mut keys: Vec<_> = (0..many).map(|i| format!("key{i}")).collect();
+        assert!(!of(&keys), "{many}");
+        for before in [0, many / 2, many - 1] {
+            keys.push(keys[before].clone());
+            assert!(of(&keys), "{many}, {before}");
+            keys.pop();
+        }
+    }
+}
+
+#[test]
+fn usual_keys_are_known_to_differ_as_they_are_found() {
+    let mut marks = Marks::default();
+    for key in ["user", "csrf", "cart", "views"] {
+        marks.note(key.as_bytes());
+        assert!(!marks.may_repeat, "{key}");
+    }
+    marks.note(b"csrf");
+    assert!(marks.may_repeat);
+}
+
+#[test]
+fn room_for_members_that_are_alike_is_made_once() {
+    for many in [1, 8, 9, 100] {
+        let members: Vec<_> = (100..100 + many).map(|i| format!("\"{i}\":{i}")).collect();
+        let object = object(&format!("{{{}}}", members.join(",")));
+        let room = object.entries.capacity();
+        assert!((many..=many.max(USUAL_KEYS) + 10).contains(&room), "{room} for {many}");
+    }
+}
+
+#[test]
+fn an_object_shows_its_keys_and_values_in_order() {
+    let object = object(r#"{"b":[1],"\u0061":{}}"#);
+    let all: Vec<_> = object.iter().collect();
+    assert_eq!(all, [("b".into(), &b"[1]"[..]), ("a".into(), &b"{}"[..])]);
+    assert!(!object.is_empty());
+    assert!(self::object("{}").is_empty());
+    assert_eq!(format!("{object:?}"), "Object(2 keys)");
+}

@@ -32,6 +32,61 @@ fn each_byte_has_the_bits_of_its_kinds() {
 }
 
 #[test]
+fn what_is_not_nested_is_held_to_the_grammar() {
+    for good in [
+        "true",
+        "false",
+        "null",
+        "0",
+        "-0",
+        "7",
+        "10",
+        "-12",
+        "0.5",
+        "-1.25",
+        "1e5",
+        "1E5",
+        "0e0",
+        "1e+5",
+        "2.5e-10",
+        "\"\"",
+        "\"a\"",
+        "[]",
+        "{}",
+        " \n\t\r1 \n\t\r",
+    ] {
+        assert!(passes(good.as_bytes()), "{good:?}");
+    }
+    for bad in [
+        "", " ", "t", "tru", "truE", "truex", "fals", "falsy", "nul", "nil", "01", "-", "-a", "+1", "1.",
+        ".5", "1e", "1e+", "1.e1", "1 2", "1,", "\"", "\"a", "a", "[", "{", "]", "}", ":", ",", "\u{b}1",
+    ] {
+        assert!(!passes(bad.as_bytes()), "{bad:?}");
+    }
+}
+
+#[test]
+fn the_parts_of_a_member_are_found_one_by_one() {
+    let text = br#"{ "a\n":"b" ,"c" : [1]}"#;
+    let mut scanner = Scanner::new(text, 0);
+    assert_eq!((scanner.brace(b'}'), scanner.brace(b'{'), scanner.at()), (None, Some(()), 1));
+    let escaped = scanner.string().expect("a key");
+    assert_eq!((escaped.clone(), scanner.at()), (3..6, 7));
+    assert!(!scanner.passes(b',') && scanner.passes(b':') && !scanner.passes(b':'));
+    let plain = scanner.value().expect("a value");
+    assert_eq!((plain.clone(), scanner.at()), (8..11, 11));
+    assert!(scanner.has_escapes(&escaped), "an escape");
+    assert!(!scanner.has_escapes(&plain), "the escape is elsewhere");
+    assert!(scanner.passes(b','));
+    assert_eq!(scanner.string(), Some(14..15));
+    assert!(scanner.passes(b':') && scanner.string().is_none());
+    assert_eq!(scanner.value(), Some(19..22));
+    assert!(!scanner.is_over());
+    assert_eq!((scanner.brace(b'}'), scanner.at()), (Some(()), text.len()));
+    assert!(scanner.is_over());
+}
+
+#[test]
 fn nesting_has_no_limit() {
     for depth in [1, 63, 64, 65, 128, 129, 100_000] {
         let text = [r#"{"a":["#.repeat(depth), "]}".repeat(depth)].concat();
