@@ -76,7 +76,7 @@ impl Object {
             return None;
         }
         let mut object = Self { source, entries };
-        if marks.may_repeat && repeats(&object.entries, &object.source) {
+        if marks.may_repeat {
             object.keep_last();
         }
         Some(object)
@@ -84,8 +84,11 @@ impl Object {
 
     /// Of a key that stands there twice the last counts, as in `JSON.parse`.
     fn keep_last(&mut self) {
-        let mut seen = HashSet::new();
         let Self { source, entries } = self;
+        if !repeats(entries, source) {
+            return;
+        }
+        let mut seen = HashSet::new();
         entries.reverse();
         entries.retain(|entry| seen.insert(entry.key.of(source).to_owned()));
         entries.reverse();

@@ -318,7 +318,7 @@ impl Nesting {
         let object = self.innermost & 1 == 1;
         self.innermost >>= 1;
         self.depth -= 1;
-        if self.depth > 0 && self.depth.is_multiple_of(64) {
+        if self.depth.is_multiple_of(64) {
             self.innermost = self.outer.pop().unwrap_or_default();
         }
         object

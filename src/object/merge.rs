@@ -19,7 +19,7 @@ impl Object {
 
     /// The entries of `other` that are new or have another value.
     fn written<'a>(&'a self, other: &'a Self, depth: u32) -> impl Iterator<Item = &'a Entry> {
-        let shared = self.source.as_ptr() == other.source.as_ptr() && self.source.len() == other.source.len();
+        let shared = self.source.as_ptr() == other.source.as_ptr();
         other
             .entries
             .iter()
@@ -177,6 +177,38 @@ mod tests {
     }
 
     #[test]
+    fn changes_are_told_key_by_key() {
+        let base = object(r#"{"a":1,"b":[2],"c":3}"#);
+        let table: [(&str, &[(&str, Option<&str>)]); 8] = [
+            (r#"{"a":1,"b":[2],"c":3}"#, &[]),
+            (r#"{"c":3,"b":[ 2 ],"a":1}"#, &[]),
+            (r#"{"b":[2],"c":3}"#, &[("a", None)]),
+            (r#"{"c":3,"a":1}"#, &[("b", None)]),
+            (r#"{"a":1,"b":[2]}"#, &[("c", None)]),
+            (r#"{"d":1,"b":[2],"c":3}"#, &[("d", Some("1")), ("a", None)]),
+            (r#"{"a":3,"b":[2],"c":1}"#, &[("a", Some("3")), ("c", Some("1"))]),
+            ("{}", &[("a", None), ("b", None), ("c", None)]),
+        ];
+        for (to, expected) in table {
+            let other = object(to);
+            let found = base.changes_to(&other);
+            let found: Vec<_> =
+                found.iter().map(|(key, value)| (&**key, value.map(<[u8]>::to_vec))).collect();
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(key, value)| (*key, value.map(|text| text.as_bytes().to_vec())))
+                .collect();
+            assert_eq!(found, expected, "{to}");
+            assert_eq!(base.same(&other), expected.is_empty(), "{to}");
+        }
+        // In one text, as after a change of it.
+        let mut mine = base.clone();
+        mine.put("b", b"4");
+        mine.remove("a");
+        assert_eq!(base.changes_to(&mine), [("b".into(), Some(&b"4"[..])), ("a".into(), None)]);
+    }
+
+    #[test]
     fn changes_undone_are_no_changes() {
         let base = object(r#"{"a":1,"b":{"x":1,"y":2}}"#);
         let mut mine = base.clone();
@@ -193,6 +225,8 @@ mod tests {
     fn depth_does_not_overflow_the_stack() {
         let deep = |end: &str| format!("{}{end}{}", "[".repeat(20_000), "]".repeat(20_000));
         assert!(same_value(deep("1").as_bytes(), deep("1").as_bytes()));
+        assert!(!same_value(deep("1").as_bytes(), deep(" 1").as_bytes()));
+        let deep = |end: &str| format!("{}{end}{}", r#"{"a":"#.repeat(20_000), "}".repeat(20_000));
         assert!(!same_value(deep("1").as_bytes(), deep(" 1").as_bytes()));
     }
 

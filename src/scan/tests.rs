@@ -98,6 +98,15 @@ fn nesting_has_no_limit() {
 }
 
 #[test]
+fn nothing_is_allocated_for_64_levels() {
+    let mut open = Nesting::default();
+    for _ in 0..64 {
+        assert_eq!((open.take(b'['), open.outer.capacity()), (Some(false), 0));
+    }
+    assert_eq!((open.take(b'{'), open.outer.len()), (Some(false), 1));
+}
+
+#[test]
 fn a_string_ends_where_its_quote_is() {
     for length in 0..150 {
         for text in ["x".repeat(length), "é".repeat(length), "\u{7f}".repeat(length), "{".repeat(length)] {
