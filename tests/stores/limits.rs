@@ -205,6 +205,7 @@ async fn handles_are_one_store_and_debug_shows_no_session() {
     let clock = ManualClock::new();
     let store = MemoryStore::new().clock(clock.clone());
     let other = store.clone();
+    assert!(other.is_empty());
     create(&store, &record(&clock, 10)).await.unwrap();
     assert_eq!(other.len(), 1);
     assert!(!other.is_empty());
