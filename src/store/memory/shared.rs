@@ -130,14 +130,16 @@ impl Both<'_> {
 
 /// Adds and subtracts in one step; refuses to grow past `limit`.
 fn change(counter: &AtomicUsize, plus: usize, minus: usize, limit: usize) -> bool {
-    // What is not written needs not be fetched from another processor: most updates change neither number.
-    if plus == minus {
-        return true;
+    match plus.cmp(&minus) {
+        // What is not written needs not be fetched from another processor: most updates change neither number.
+        Equal => true,
+        Less => {
+            counter.fetch_sub(minus - plus, Relaxed);
+            true
+        }
+        Greater => {
+            let grown = |now: usize| now.checked_add(plus - minus).filter(|now| *now <= limit);
+            counter.fetch_update(Relaxed, Relaxed, grown).is_ok()
+        }
     }
-    if plus < minus {
-        counter.fetch_sub(minus - plus, Relaxed);
-        return true;
-    }
-    let grown = |now: usize| now.checked_add(plus - minus).filter(|now| *now <= limit);
-    counter.fetch_update(Relaxed, Relaxed, grown).is_ok()
 }
