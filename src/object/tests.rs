@@ -107,7 +107,7 @@ fn keys_are_told_apart_however_many_they_are() {
         }
         repeats(&entries, &Bytes::from(text))
     };
-    for many in [1, 2, 8, 9, 64, 65, 300, 20_000] {
+    for many in [1, 2, 8, 9, 64, 65, 300, 2_000] {
         let mut keys: Vec<_> = (0..many).map(|i| format!("key{i}")).collect();
         assert!(!of(&keys), "{many}");
         for before in [0, many / 2, many - 1] {
