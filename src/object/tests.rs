@@ -89,7 +89,7 @@ fn of_a_key_that_is_there_twice_the_last_counts() {
         (r#"{"":1,"":2}"#, r#"{"":2}"#),
     ];
     for (json, expected) in table {
-        let (object, expected) = (object(json), self::object(expected));
+        let (object, expected) = (object(json), object(expected));
         assert_eq!(text(&object), text(&expected), "{json}");
     }
 }
