@@ -28,6 +28,8 @@ fn what_is_written_is_as_long_as_was_said() {
     assert_eq!(text(&object), r#"{"a":11,"b":2,"c":33,"d":4,"e":5,"f":6}"#);
     object.remove("d");
     assert_eq!(text(&object), r#"{"a":11,"b":2,"c":33,"e":5,"f":6}"#);
+    let long = self::object(r#" {"a long key" : "a long value" , "another":[1,2,3]}"#);
+    assert_eq!(text(&long).len(), long.size_hint());
     let none = self::object("{ }");
     assert_eq!((text(&none).as_str(), none.size_hint()), ("{}", 2));
 }

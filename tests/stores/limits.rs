@@ -213,6 +213,26 @@ async fn handles_are_one_store_and_debug_shows_no_session() {
     assert_eq!(other.len(), 1);
     assert!(!other.is_empty());
     assert_eq!(format!("{store:?}"), "MemoryStore { entries: 1, bytes: 210, .. }");
+    let named = Record { principal: Some("alice".into()), ..record(&clock, 10) };
+    create(&store, &named).await.unwrap();
+    assert_eq!((store.len(), store.bytes()), (2, 210 + 210 + 160 + 5));
+}
+
+#[tokio::test]
+async fn what_needs_no_waiting_is_answered_at_once() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::new().clock(clock.clone()).max_entries(2);
+    let (first, next) = (record(&clock, 10), record(&clock, 20));
+    let (session, other) = (create(&store, &first).await.unwrap(), create(&store, &first).await.unwrap());
+    let read = |key: &StoreKey| store.get_now(key).unwrap().unwrap();
+    assert_eq!((read(&session).as_ref(), read(&key())), (Some(&first), None));
+    assert_eq!(store.set_now(&session, &next, When::Present).unwrap().unwrap(), Written::Done);
+    assert_eq!((read(&session), read(&other)), (Some(next), Some(first.clone())));
+    assert!(store.touch_now(&session, Timestamp::MAX).unwrap().unwrap());
+    assert!(!store.touch_now(&key(), Timestamp::MAX).unwrap().unwrap());
+    assert_eq!(read(&session).unwrap().expires_at, Timestamp::MAX);
+    assert!(store.set_now(&key(), &first, When::Absent).is_none(), "room may have to be made for it");
+    assert_eq!((store.held(), store.name()), (Some(2), "memory"));
 }
 
 #[tokio::test]
