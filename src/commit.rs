@@ -18,7 +18,7 @@ use tracing::Instrument;
 
 pub(crate) use self::transact::transact;
 use self::{
-    login::{logged_in, login_at},
+    login::{logged_in, login_at, who_logs_in},
     swap::write,
     version::{adopt, ask_before_save, new_id, version},
 };
@@ -26,7 +26,7 @@ use crate::{
     clock::Timestamp,
     codec::Content,
     cookie::CookieLife,
-    engine::Repeat,
+    engine::{Group, Repeat},
     error::{Error, Kind, Operation},
     hooks::Later,
     id::{SessionId, StoreKey},
@@ -151,6 +151,8 @@ struct Decision {
     action: Action,
     intent: Intent,
     now: Timestamp,
+    /// With whom a write takes turns; nobody where there is nothing to write over.
+    group: Option<Group>,
 }
 
 /// Decides, with what the hook has to add.
@@ -168,10 +170,11 @@ fn look(state: &State) -> Decision {
     let now = state.config.clock.now();
     let (data, intent) = state.data_and_intent();
     let (facts, _) = state.facts(&data, intent, now);
-    Decision { action: decide(facts), intent, now }
+    let group = data.origin.as_ref().map(|origin| Group::of(&origin.key));
+    Decision { action: decide(facts), intent, now, group }
 }
 
-async fn carry_out(state: &State, Decision { action, intent, now }: Decision) -> Result<Saved, Error> {
+async fn carry_out(state: &State, Decision { action, intent, now, group }: Decision) -> Result<Saved, Error> {
     match action {
         Action::Nothing => {
             // What is held back may still be wanted, and a logout stands until something is written.
@@ -190,7 +193,7 @@ async fn carry_out(state: &State, Decision { action, intent, now }: Decision) ->
         }
         Action::Destroy => Box::pin(destroy(state, intent)).await,
         Action::Create => create(state, intent, now).await,
-        Action::Update | Action::Rotate => write(state, now).await,
+        Action::Update | Action::Rotate => write(state, now, group).await,
         Action::Touch => touch(state).await,
     }
 }
@@ -221,7 +224,8 @@ async fn create(state: &State, intent: Intent, now: Timestamp) -> Result<Saved, 
     for _ in 0..MAX_DRAWS {
         let id = new_id(state).await?;
         let key = state.config.key(&id);
-        let login = login_at(state, true).await;
+        let principal = who_logs_in(&state.data(), true);
+        let login = login_at(state, principal).await;
         let version = version(state, true, login, now)?;
         let written = engine.set(limits, &key, &version.record, When::Absent, Repeat::Harmless).await;
         match written.map_err(|e| Error::store(Operation::Set, e))? {

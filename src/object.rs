@@ -196,7 +196,7 @@ impl Object {
 
     /// How long [`write`](Self::write)'s text will be, unless a key has something to escape.
     pub(crate) fn size_hint(&self) -> usize {
-        let members = self.entries.iter().map(|e| self.bytes(&e.key).len() + self.bytes(&e.value).len() + 3);
+        let members = self.entries.iter().map(|e| e.key.len() + e.value.len() + 3);
         2 + members.sum::<usize>() + self.entries.len().saturating_sub(1)
     }
 }
@@ -236,6 +236,13 @@ fn entry(source: &[u8], scanner: &mut Scanner<'_>) -> Option<Entry> {
 }
 
 impl Piece {
+    fn len(&self) -> usize {
+        match self {
+            Self::At((from, to)) => (to - from) as usize,
+            Self::Own(bytes) => bytes.len(),
+        }
+    }
+
     fn of<'a>(&'a self, source: &'a Bytes) -> &'a [u8] {
         match self {
             Self::At((from, to)) => &source[*from as usize..*to as usize],

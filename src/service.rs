@@ -164,7 +164,7 @@ pin_project_lite::pin_project! {
     enum Step<S, R> where S: Service<R> {
         Loading { load: Later<Result<(), Error>>, call: Option<(S, R)> },
         Handling { #[pin] future: S::Future },
-        Committing { commit: Committing, state: Arc<State>, response: Option<Response> },
+        Committing { commit: Committing, state: Option<Arc<State>>, response: Option<Response> },
         /// The rest of what may go wrong.
         Closing { close: Later<Response> },
     }
@@ -212,14 +212,15 @@ where
                         return Poll::Ready(Ok(tell(&state, debt, response)));
                     } else {
                         let commit = Committing::new(state.clone());
-                        Step::Committing { commit, state, response: Some(response) }
+                        Step::Committing { commit, state: Some(state), response: Some(response) }
                     };
                     this.step.set(next);
                 }
                 StepProj::Committing { commit, state, response } => {
                     let committed = ready!(Pin::new(commit).poll(cx));
-                    let Some(response) = response.take() else { return Poll::Pending };
-                    let state = state.clone();
+                    let (Some(response), Some(state)) = (response.take(), state.take()) else {
+                        return Poll::Pending;
+                    };
                     match committed {
                         Ok(_) => return Poll::Ready(Ok(close(&state, response))),
                         Err(error) => {

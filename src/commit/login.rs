@@ -4,17 +4,18 @@ use crate::{
     clock::Timestamp,
     id::StoreKey,
     listing::{keep_newest, login_moment},
-    state::State,
+    state::{Data, State},
     store::Record,
 };
 
-/// The moment from which the session is its principal's, if this save makes it so. `begins`: it is a new session.
-pub(super) async fn login_at(state: &State, begins: bool) -> Option<Timestamp> {
-    let principal: Box<str> = {
-        let data = state.data();
-        data.principal().filter(|now| begins || data.base_principal.as_deref() != Some(now))?.into()
-    };
-    Some(Box::pin(login_moment(&state.config, &principal)).await)
+/// Whose the session becomes by this save, if it is a login. `begins`: it is a new session.
+pub(super) fn who_logs_in(data: &Data, begins: bool) -> Option<Box<str>> {
+    data.principal().filter(|now| begins || data.base_principal.as_deref() != Some(now)).map(Into::into)
+}
+
+/// The moment of a login.
+pub(super) async fn login_at(state: &State, principal: Option<Box<str>>) -> Option<Timestamp> {
+    Some(Box::pin(login_moment(&state.config, &principal?)).await)
 }
 
 /// Sees to it that a login, which is in the store, is not one too many.

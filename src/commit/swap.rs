@@ -6,7 +6,7 @@ use rand::Rng;
 
 use super::{
     MAX_DRAWS, Saved,
-    login::{logged_in, login_at},
+    login::{logged_in, login_at, who_logs_in},
     resend, taken,
     version::{adopt, new_id, version},
 };
@@ -25,8 +25,8 @@ use crate::{
 const MAX_CONFLICTS: u32 = 64;
 
 /// Writes the known session, as often as it takes until nobody else comes between.
-pub(super) async fn write(state: &State, mut now: Timestamp) -> Result<Saved, Error> {
-    let group = Group::of(&state.data().origin.as_ref().ok_or_else(Error::gone)?.key);
+pub(super) async fn write(state: &State, mut now: Timestamp, group: Option<Group>) -> Result<Saved, Error> {
+    let group = group.ok_or_else(Error::gone)?;
     let _turn = state.config.engine.turn(&state.config.limits, group).await;
     // A merge puts the same values under the same keys; but what is not to be merged would be told that it has lost.
     let repeat = if state.config.strict { Repeat::Harmful } else { Repeat::Harmless };
@@ -57,16 +57,20 @@ pub(super) enum Swap {
 pub(super) async fn swap(state: &State, repeat: Repeat, now: Timestamp) -> Result<Swap, Error> {
     let Config { engine, limits, .. } = &*state.config;
     let intent = state.intent();
-    let Some(old) = state.data().origin.clone() else { return Err(Error::gone()) };
+    let (old, mut principal) = {
+        let data = state.data();
+        (data.origin.clone().ok_or_else(Error::gone)?, who_logs_in(&data, false))
+    };
     let when = When::Tagged(old.tag);
     let renewed = if intent.ending == Ending::Renewed {
         let id = Box::pin(new_id(state)).await?;
         let key = state.config.key(&id);
+        principal = who_logs_in(&state.data(), false);
         Some(Box::new((id, key)))
     } else {
         None
     };
-    let login = login_at(state, false).await;
+    let login = login_at(state, principal).await;
     let version = version(state, false, login, now)?;
     let (operation, written) = match &renewed {
         // In a box: what is seldom done is not to make every write's future larger.

@@ -86,8 +86,8 @@ impl Shared {
     }
 
     pub(super) fn subtract(&self, size: Size) {
-        self.entries.fetch_sub(size.entries, Relaxed);
-        self.bytes.fetch_sub(size.bytes, Relaxed);
+        change(&self.entries, 0, size.entries, usize::MAX);
+        change(&self.bytes, 0, size.bytes, usize::MAX);
     }
 
     pub(super) fn sweep(&self, shard: usize, now: Timestamp) -> Swept {
@@ -130,7 +130,11 @@ impl Both<'_> {
 
 /// Adds and subtracts in one step; refuses to grow past `limit`.
 fn change(counter: &AtomicUsize, plus: usize, minus: usize, limit: usize) -> bool {
-    if plus <= minus {
+    // What is not written needs not be fetched from another processor: most updates change neither number.
+    if plus == minus {
+        return true;
+    }
+    if plus < minus {
         counter.fetch_sub(minus - plus, Relaxed);
         return true;
     }
