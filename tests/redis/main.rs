@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod ended;
+#[path = "../kit/mod.rs"]
+mod kit;
 mod opened;
 mod owners;
 #[path = "../servers/mod.rs"]
@@ -13,31 +15,20 @@ mod values;
 
 use std::time::Duration;
 
-use axum::body::Bytes;
 use axum_generic_session::{
-    Clock, RedisStore, SessionId, StoreKey, SystemClock,
+    RedisStore, SessionId, StoreKey,
     redis::{Client, cmd},
     store::{Layout, Record, Tag, contract::Contract},
 };
+use kit::{HOUR, key, record};
 use servers::redis::{Redis, RedisCluster, RedisSentinel};
-
-const HOUR: Duration = Duration::from_secs(3600);
 
 async fn open(server: &Redis) -> RedisStore {
     RedisStore::connect(&server.url()).await.unwrap()
 }
 
-fn key() -> StoreKey {
-    StoreKey::hashed("test:", &SessionId::random())
-}
-
 fn plain_key() -> StoreKey {
     StoreKey::plain("koa:sess:", &SessionId::random()).with_layout(Layout::Plain)
-}
-
-fn record(data: &'static str) -> Record {
-    let expires_at = SystemClock.now().saturating_add(HOUR);
-    Record { tag: Tag::random(), expires_at, principal: None, data: Bytes::from_static(data.as_bytes()) }
 }
 
 fn plain_record(data: &'static str) -> Record {

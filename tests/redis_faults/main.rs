@@ -8,6 +8,8 @@ mod cuts;
 mod demoted;
 #[path = "../figures/mod.rs"]
 mod figures;
+#[path = "../kit/mod.rs"]
+mod kit;
 mod refused;
 #[path = "../servers/mod.rs"]
 mod servers;
@@ -15,30 +17,20 @@ mod slow;
 
 use std::time::Duration;
 
-use axum::body::Bytes;
 use axum_generic_session::{
-    Clock, RedisStore, SessionId, StoreKey, SystemClock,
-    store::{Applied, Connection, Record, Store, StoreError, StoreErrorKind, Tag, When},
+    RedisStore, StoreKey,
+    store::{Applied, Connection, Record, Store, StoreError, StoreErrorKind, When},
 };
+use kit::{HOUR, key, record};
 use servers::{proxy::Proxy, redis::Redis};
 use tokio::{sync::watch, time::timeout};
 
-const HOUR: Duration = Duration::from_secs(3600);
 /// Longer than any test waits, so that what comes back earlier has not waited for it.
 const NEVER: Duration = Duration::from_secs(300);
 /// Longer than anything takes that does not wait for [`NEVER`].
 const SOON: Duration = Duration::from_secs(30);
 const NO: StoreErrorKind = StoreErrorKind::Unavailable(Applied::No);
 const UNKNOWN: StoreErrorKind = StoreErrorKind::Unavailable(Applied::Unknown);
-
-fn key() -> StoreKey {
-    StoreKey::hashed("test:", &SessionId::random())
-}
-
-fn record(data: &'static str) -> Record {
-    let expires_at = SystemClock.now().saturating_add(HOUR);
-    Record { tag: Tag::random(), expires_at, principal: None, data: Bytes::from_static(data.as_bytes()) }
-}
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
     timeout(SOON, what).await.expect("it hangs")
