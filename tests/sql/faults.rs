@@ -32,9 +32,9 @@ pub async fn a_lock_that_is_held_too_long_is_unavailable_and_changes_nothing<E: 
     assert_eq!(store.set(&key, &mine, When::Tagged(first.tag)).await.unwrap(), Written::Done);
 }
 
-/// The store's rotation holds the old row and waits for the new id, which the other holds, who then waits for the old row:
-/// the engine ends the store's statement, and the store tries again. That it is the store's, InnoDB decides by who has
-/// changed less, PostgreSQL by who is the first to look: the store with `setting`, the other with `patience`.
+/// The store's rotation holds the old row and waits for the new id, which the other holds, who then waits for the
+/// old row: the engine ends the store's statement, and the store tries again. Why the store's: InnoDB takes who has
+/// changed less, PostgreSQL who is the first to look, the store with `setting` before the other with `patience`.
 /// `deadlocks`: how many there were.
 pub async fn a_deadlock_is_tried_again<E: Engine>(setting: &str, patience: &str, deadlocks: &str) {
     let server = E::start(&[]);
@@ -128,7 +128,8 @@ pub async fn what_was_not_written_by_a_store_is_corrupt<E: Engine>() {
     assert_eq!(kind(answer), StoreErrorKind::Corrupt);
 }
 
-/// Details quote the whole row, and drivers show details in `Debug`. `expected` and `words`: what is told of a constraint.
+/// Details quote the whole row, and drivers show details in `Debug`. `expected` and `words`: what is told of a
+/// constraint.
 pub async fn errors_do_not_quote_the_session<E: Engine>(expected: StoreErrorKind, words: &str) {
     let server = E::shared();
     let store = server.store("quote").await;

@@ -1,5 +1,5 @@
-//! What every engine of SQL must pass, written once. `tests/postgres` and `tests/mysql` say what they are (`Engine`) and
-//! list these tests; one that an engine forgets is dead code in its crate, which the lints refuse.
+//! What every engine of SQL must pass, written once. `tests/postgres` and `tests/mysql` say what they are
+//! (`Engine`) and list these tests; one that an engine forgets is dead code in its crate, which the lints refuse.
 
 pub mod contract;
 pub mod doubt;

@@ -7,17 +7,17 @@ use crate::kit::{eventually, key as fresh, record, soon, stored};
 
 const ADA: Owner<'static> = Owner { prefix: "test:", principal: "ada" };
 
-/// The trap: a `DELETE` that has waited for the move of a row must look for it where it is then; one that reads along the
-/// index of principals has gone past the place to which the row is moved, and does not find it where it was.
+/// The trap: a `DELETE` that has waited for the move of a row must look for it where it is then; one that reads
+/// along the index of principals has gone past the place to which the row is moved, and does not find it where it
+/// was.
 pub async fn a_session_that_is_being_moved_does_not_escape<E: Engine>() {
     let server = E::shared();
+    // Before and behind the place that the session leaves.
+    let (before, behind) = ([0; 32], [0xff; 32]);
+    let others = Which::AllBut(fresh().digest());
     for level in LEVELS {
         let store = server.store_with("moved", &E::isolation(level)).await;
-        // Before and behind the place that it leaves.
-        for (new, which) in [[0; 32], [0xff; 32]]
-            .into_iter()
-            .flat_map(|new| [Which::All, Which::AllBut(fresh().digest())].map(|which| (new, which)))
-        {
+        for (new, which) in [(before, Which::All), (behind, Which::All), (before, others), (behind, others)] {
             let ours = Record { principal: Some("ada".into()), ..record("ada's") };
             let (key, _) = stored(&store, ours).await;
             // Another node's rotation, between its statement and its commit.

@@ -12,8 +12,8 @@ use crate::kit::{eventually, living, load::short_lives, soon, stored};
 
 const SOON: Duration = Duration::from_secs(20 * 60);
 
-/// The trap: a moment that goes through local time deletes live sessions west of Greenwich and keeps dead ones east of it.
-/// Sessions that end within the hour are alive in every zone.
+/// The trap: a moment that goes through local time deletes live sessions west of Greenwich and keeps dead ones east
+/// of it. Sessions that end within the hour are alive in every zone.
 pub async fn the_time_zone_of_the_session_has_no_part_in_it<E: Engine>(zones: &[&str]) {
     let server = E::shared();
     for (number, zone) in zones.iter().enumerate() {

@@ -61,8 +61,8 @@ pub async fn a_write_that_waited_for_a_logout_is_refused<E: Engine>() {
     }
 }
 
-/// Ids are bytes: no collation folds two of them into one, no encoding refuses one. As `char`, those that differ by case
-/// or by a space at the end would be one.
+/// Ids are bytes: no collation folds two of them into one, no encoding refuses one. The trap: as `char`, those that
+/// differ by case or by a space at the end are one.
 pub async fn ids_that_look_alike_are_two_sessions<E: Engine>(setting: &str) {
     let server = E::shared();
     let store = server.store_with("alike", setting).await;
