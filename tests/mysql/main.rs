@@ -38,7 +38,11 @@ sql::tests! { MariaDb:
     faults::a_lock_that_is_held_too_long_is_unavailable_and_changes_nothing(
         "SET SESSION innodb_lock_wait_timeout = 1"
     ),
-    faults::a_deadlock_is_tried_again("", "DO 0", "SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'"),
+    faults::a_deadlock_is_tried_again(
+        "",
+        "DO 0",
+        async |server| server.number("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'").await
+    ),
     faults::an_exhausted_pool_is_unavailable_and_recovers(),
     faults::a_full_disk_is_told_and_logout_works(
         "CREATE TRIGGER full_disk BEFORE UPDATE ON full_disk FOR EACH ROW
