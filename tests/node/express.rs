@@ -6,40 +6,35 @@ use axum_generic_session::{CookieOptions, MaxAge, Priority, Rolling, SameSite, S
 use serde_json::{Value, json};
 
 use crate::{
-    servers::node::Node,
+    pair::{DAY, KEYS, Pair, Peer},
     site::{Front, Site, data, set, undated},
 };
 
-const KEYS: [&str; 1] = ["a secret of the site"];
-const DAY: i64 = 24 * 60 * 60;
-
-async fn pair(settings: Value) -> (Site, Node, Front) {
-    let site = Site::start().await;
-    let express = site.express(settings).await;
-    let front = Front::default().express(&express).axum(SessionLayer::express(site.store.clone(), &KEYS));
-    (site, express, front)
-}
+pub static EXPRESS: Peer = Peer {
+    name: "express",
+    cookie: "connect.sid",
+    prefix: "sess:",
+    layer: |store, keys| SessionLayer::express(store, keys),
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_goes_on_where_the_other_stopped() {
-    let (site, _express, front) = pair(json!({ "keys": KEYS })).await;
-    let mut visitor = front.visitor();
-    let text = "déjà € 😀 \"quoted\" </script>";
-    let all = json!({ "user": "ada", "n": 1, "text": text, "deep": { "b": [1, null], "a": {} } });
-    let login = visitor.get(&set("express", &all)).await.expect_status(200);
-    assert_eq!(data(&visitor.get("/axum").await), all);
+    EXPRESS.each_goes_on_where_the_other_stopped().await;
+}
 
-    // What axum writes leaves everything else as it was, to the byte.
-    let before = site.raw("sess:");
-    let answer = visitor.get(&set("axum", &json!({ "n": 2 }))).await.expect_status(200);
-    assert_eq!(answer.json()["id"], login.json()["id"]);
-    assert_eq!(site.raw("sess:"), before.replace("\"n\":1", "\"n\":2"));
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_rotated_without_logging_anybody_out() {
+    EXPRESS.keys_are_rotated_without_logging_anybody_out().await;
+}
 
-    let answer = visitor.get(&set("express", &json!({ "n": 3 }))).await.expect_status(200);
-    assert_eq!(answer.json()["id"], login.json()["id"]);
-    assert_eq!(data(&visitor.get("/axum").await)["n"], 3);
-    let _ = visitor.get("/axum?remove=deep").await.expect_status(200);
-    assert_eq!(data(&visitor.get("/express").await), json!({ "user": "ada", "n": 3, "text": text }));
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logout_on_one_side_is_a_logout_on_the_other() {
+    EXPRESS.a_logout_on_one_side_is_a_logout_on_the_other(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_id_on_one_side_is_the_new_id_on_the_other() {
+    EXPRESS.a_new_id_on_one_side_is_the_new_id_on_the_other().await;
 }
 
 /// What a visitor gets and Redis keeps when a session is made and changed; and the cookie that the change sent.
@@ -114,9 +109,9 @@ async fn cookies_and_records_are_the_same_to_the_byte() {
         let ids = ["an-id-of-16_byte", "#$%&'()*+-./0:<=>?@A[]^_`a{|}~!", "%41%"];
         for id in ids.into_iter().take(if row == 0 { 3 } else { 1 }) {
             let settings = json!({ "keys": KEYS, "options": options, "store": store, "genid": id });
-            let express = site.express(settings).await;
+            let express = site.app("express", settings).await;
             let layer = layer.clone().gen_id(move |_| async move { Ok(id.to_owned()) });
-            let front = Front::default().express(&express).axum(layer);
+            let front = Front::default().app("express", &express).axum(layer);
             let (theirs, resent) = record(&site, &front, "express", kept).await;
             let (ours, resent_by_us) = record(&site, &front, "axum", kept).await;
             assert_eq!(ours, theirs, "{options} {id}");
@@ -131,7 +126,7 @@ async fn cookies_and_records_are_the_same_to_the_byte() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_prolongs_the_stored_session_and_does_nothing_else() {
-    let (site, _express, front) = pair(json!({ "keys": KEYS })).await;
+    let Pair { site, front, node: _node, .. } = EXPRESS.beside_axum(json!({ "keys": KEYS })).await;
     let mut visitor = front.visitor();
     let _ = visitor.get(&set("express", &json!({ "user": "ada" }))).await.expect_status(200);
     let raw = site.raw("sess:");
@@ -159,8 +154,8 @@ async fn rolling_and_disable_touch_mean_the_same() {
     ];
     for (mut options, store, rolling, ttl, cookies) in cases {
         options["cookie"] = json!({ "maxAge": 3_600_000 });
-        let express = site.express(json!({ "keys": KEYS, "options": options, "store": store })).await;
-        let front = Front::default().express(&express).axum(layer.clone().rolling(rolling));
+        let express = site.app("express", json!({ "keys": KEYS, "options": options, "store": store })).await;
+        let front = Front::default().app("express", &express).axum(layer.clone().rolling(rolling));
         let mut visitor = front.visitor();
         let _ = visitor.get(&set("express", &json!({ "user": "ada" }))).await.expect_status(200);
         let mut lines = Vec::new();
@@ -182,9 +177,10 @@ async fn rolling_and_disable_touch_mean_the_same() {
 #[tokio::test(flavor = "multi_thread")]
 async fn save_uninitialized_is_allow_empty() {
     let site = Site::start().await;
-    let express = site.express(json!({ "keys": KEYS, "options": { "saveUninitialized": true } })).await;
+    let express =
+        site.app("express", json!({ "keys": KEYS, "options": { "saveUninitialized": true } })).await;
     let layer = SessionLayer::express(site.store.clone(), &KEYS).allow_empty(true);
-    let front = Front::default().express(&express).axum(layer);
+    let front = Front::default().app("express", &express).axum(layer);
     for app in ["express", "axum"] {
         let mut visitor = front.visitor();
         assert_eq!(visitor.get(&format!("/{app}")).await.set_cookies().len(), 1, "{app}");
@@ -195,43 +191,8 @@ async fn save_uninitialized_is_allow_empty() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn secrets_are_rotated_without_logging_anybody_out() {
-    let site = Site::start().await;
-    let (old, both, swapped, new) = (vec!["old"], vec!["old", "new"], vec!["new", "old"], vec!["new"]);
-    let mut visitor = Front::default().visitor();
-    // Each side changes before the other, once.
-    let steps = [
-        (&old, &old),
-        (&both, &old),
-        (&both, &both),
-        (&swapped, &both),
-        (&both, &swapped),
-        (&swapped, &swapped),
-    ];
-    for (express_keys, axum_keys) in steps.into_iter().chain([(&new, &swapped), (&new, &new)]) {
-        let express = site.express(json!({ "keys": express_keys })).await;
-        let layer = SessionLayer::express(site.store.clone(), axum_keys);
-        let front = Front::default().express(&express).axum(layer);
-        visitor = front.take_over(&visitor);
-        if site.keys().is_empty() {
-            let _ = visitor.get(&set("express", &json!({ "user": "ada" }))).await.expect_status(200);
-        }
-        // express accepts an older secret and leaves the cookie; axum sends it anew.
-        for app in ["express", "axum"] {
-            let answer = visitor.get(&format!("/{app}")).await.expect_status(200);
-            assert_eq!(
-                data(&answer),
-                json!({ "user": "ada" }),
-                "{app} with {express_keys:?} and {axum_keys:?}"
-            );
-        }
-    }
-    assert_eq!(site.keys().len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_signature_is_no_session_on_either_side() {
-    let (site, _express, front) = pair(json!({ "keys": KEYS })).await;
+    let Pair { site, front, node: _node, .. } = EXPRESS.beside_axum(json!({ "keys": KEYS })).await;
     let mut visitor = front.visitor();
     let _ = visitor.get(&set("express", &json!({ "user": "ada" }))).await.expect_status(200);
     let good = visitor.cookie("connect.sid").expect("a cookie").to_owned();
@@ -254,50 +215,8 @@ async fn a_wrong_signature_is_no_session_on_either_side() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_logout_on_one_side_is_a_logout_on_the_other() {
-    let (site, _express, front) = pair(json!({ "keys": KEYS })).await;
-    for (out, other) in [("express", "axum"), ("axum", "express")] {
-        let mut visitor = front.visitor();
-        let _ = visitor.get(&set(other, &json!({ "user": "ada" }))).await.expect_status(200);
-        let mut thief = visitor.clone();
-        let _ = visitor.get(&format!("/{out}?destroy=1")).await.expect_status(200);
-        assert_eq!(site.keys(), [""; 0], "{out}");
-        assert_eq!(data(&thief.get(&format!("/{other}")).await), json!({}), "{out}");
-        let old = thief.cookie("connect.sid").expect("a cookie").to_owned();
-        let _ = thief.get(&set(other, &json!({ "n": 1 }))).await.expect_status(200);
-        assert_ne!(
-            thief.cookie("connect.sid"),
-            Some(&*old),
-            "what a dead cookie writes gets an id of its own"
-        );
-        let _ = thief.get("/express?destroy=1").await.expect_status(200);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_id_on_one_side_is_the_new_id_on_the_other() {
-    let (site, _express, front) = pair(json!({ "keys": KEYS })).await;
-    for (request, other, kept) in [
-        ("/axum?renew=1&set=%7B%22user%22:%22ada%22%7D", "express", json!({ "cart": 1, "user": "ada" })),
-        ("/express?regenerate=1&set=%7B%22user%22:%22ada%22%7D", "axum", json!({ "user": "ada" })),
-    ] {
-        let mut visitor = front.visitor();
-        let _ = visitor.get(&set(other, &json!({ "cart": 1 }))).await.expect_status(200);
-        let mut planted = visitor.clone();
-        let _ = visitor.get(request).await.expect_status(200);
-        assert_ne!(visitor.cookie("connect.sid"), planted.cookie("connect.sid"));
-        for app in ["express", "axum"] {
-            assert_eq!(data(&visitor.get(&format!("/{app}")).await), kept, "{request}");
-            assert_eq!(data(&planted.get(&format!("/{app}")).await), json!({}), "{request}");
-        }
-        let _ = visitor.get("/express?destroy=1").await.expect_status(200);
-    }
-    assert_eq!(site.keys(), [""; 0]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn how_long_a_visitor_is_remembered_travels_with_the_session() {
-    let (site, _express, front) = pair(json!({ "keys": KEYS })).await;
+    let Pair { site, front, node: _node, .. } = EXPRESS.beside_axum(json!({ "keys": KEYS })).await;
     for (writer, other) in [("express", "axum"), ("axum", "express")] {
         let mut visitor = front.visitor();
         let request = format!("{}&age=2592000000", set(writer, &json!({ "user": "ada" })));
@@ -328,7 +247,7 @@ async fn how_long_a_visitor_is_remembered_travels_with_the_session() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fixed_end_is_refused_in_words() {
-    let (_site, _express, front) = pair(json!({ "keys": KEYS })).await;
+    let Pair { site: _site, front, node: _node, .. } = EXPRESS.beside_axum(json!({ "keys": KEYS })).await;
     let answer = front.visitor().get("/axum?until=99999999999999&set=%7B%22n%22:1%7D").await;
     assert_eq!(answer.status, 500);
 }

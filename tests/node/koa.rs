@@ -10,45 +10,40 @@ use axum_generic_session::{
 use serde_json::{Value, json};
 
 use crate::{
-    servers::node::Node,
+    pair::{DAY, KEYS, Pair, Peer},
     site::{Front, Site, data, set, undated},
 };
 
-const KEYS: [&str; 1] = ["a secret of the site"];
-const DAY: i64 = 24 * 60 * 60;
-
-async fn pair(settings: Value) -> (Site, Node, Front) {
-    let site = Site::start().await;
-    let koa = site.koa(settings).await;
-    let front = Front::default().koa(&koa).axum(SessionLayer::koa(site.store.clone(), &KEYS));
-    (site, koa, front)
-}
+pub static KOA: Peer = Peer {
+    name: "koa",
+    cookie: "koa.sid",
+    prefix: "koa:sess:",
+    layer: |store, keys| SessionLayer::koa(store, keys),
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_goes_on_where_the_other_stopped() {
-    let (site, _koa, front) = pair(json!({ "keys": KEYS })).await;
-    let mut visitor = front.visitor();
-    let text = "déjà € 😀 \"quoted\" </script>";
-    let all = json!({ "user": "ada", "n": 1, "text": text, "deep": { "b": [1, null], "a": {} } });
-    let login = visitor.get(&set("koa", &all)).await.expect_status(200);
-    assert_eq!(data(&visitor.get("/axum").await), all);
+    KOA.each_goes_on_where_the_other_stopped().await;
+}
 
-    // What axum writes leaves everything else as it was, to the byte.
-    let before = site.raw("koa:sess:");
-    let answer = visitor.get(&set("axum", &json!({ "n": 2 }))).await.expect_status(200);
-    assert_eq!(answer.json()["id"], login.json()["id"]);
-    assert_eq!(site.raw("koa:sess:"), before.replace("\"n\":1", "\"n\":2"));
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_rotated_without_logging_anybody_out() {
+    KOA.keys_are_rotated_without_logging_anybody_out().await;
+}
 
-    let answer = visitor.get(&set("koa", &json!({ "n": 3 }))).await.expect_status(200);
-    assert_eq!(answer.json()["id"], login.json()["id"]);
-    assert_eq!(data(&visitor.get("/axum").await)["n"], 3);
-    let _ = visitor.get("/axum?remove=deep").await.expect_status(200);
-    assert_eq!(data(&visitor.get("/koa").await), json!({ "user": "ada", "n": 3, "text": text }));
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logout_on_one_side_is_a_logout_on_the_other() {
+    KOA.a_logout_on_one_side_is_a_logout_on_the_other(&["koa.sid", "koa.sid.sig"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_id_on_one_side_is_the_new_id_on_the_other() {
+    KOA.a_new_id_on_one_side_is_the_new_id_on_the_other().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_what_the_other_wrote_writes_nothing_and_sends_nothing() {
-    let (site, _koa, front) = pair(json!({ "keys": KEYS })).await;
+    let Pair { site, front, node: _node, .. } = KOA.beside_axum(json!({ "keys": KEYS })).await;
     for (writer, reader) in [("axum", "koa"), ("koa", "axum")] {
         let mut visitor = front.visitor();
         let _ = visitor.get(&set(writer, &json!({ "user": "ada" }))).await.expect_status(200);
@@ -124,45 +119,17 @@ async fn cookies_and_records_are_the_same_to_the_byte() {
     for (options, kept, layer) in table {
         // Without a signature there are no keys either: with them, koa's logout resets a `.sig` that it never set.
         let keys = (options["cookie"]["signed"] != false).then_some(KEYS);
-        let koa = site.koa(json!({ "keys": keys, "options": options, "gensid": "an-id-of-16_byte" })).await;
-        let front = Front::default().koa(&koa).axum(layer);
+        let koa =
+            site.app("koa", json!({ "keys": keys, "options": options, "gensid": "an-id-of-16_byte" })).await;
+        let front = Front::default().app("koa", &koa).axum(layer);
         let theirs = record(&site, &front, "koa", kept).await;
         assert_eq!(record(&site, &front, "axum", kept).await, theirs, "{options}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_are_rotated_without_logging_anybody_out() {
-    let site = Site::start().await;
-    let (old, both, swapped, new) = (vec!["old"], vec!["old", "new"], vec!["new", "old"], vec!["new"]);
-    let mut visitor = Front::default().visitor();
-    // Each side changes before the other, once.
-    let steps = [
-        (&old, &old),
-        (&both, &old),
-        (&both, &both),
-        (&swapped, &both),
-        (&both, &swapped),
-        (&swapped, &swapped),
-    ];
-    for (koa_keys, axum_keys) in steps.into_iter().chain([(&new, &swapped), (&new, &new)]) {
-        let koa = site.koa(json!({ "keys": koa_keys })).await;
-        let front = Front::default().koa(&koa).axum(SessionLayer::koa(site.store.clone(), axum_keys));
-        visitor = front.take_over(&visitor);
-        if site.keys().is_empty() {
-            let _ = visitor.get(&set("koa", &json!({ "user": "ada" }))).await.expect_status(200);
-        }
-        for app in ["koa", "axum"] {
-            let answer = visitor.get(&format!("/{app}")).await.expect_status(200);
-            assert_eq!(data(&answer), json!({ "user": "ada" }), "{app} with {koa_keys:?} and {axum_keys:?}");
-        }
-    }
-    assert_eq!(site.keys().len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_signature_is_no_session_on_either_side() {
-    let (site, _koa, front) = pair(json!({ "keys": KEYS })).await;
+    let Pair { site, front, node: _node, .. } = KOA.beside_axum(json!({ "keys": KEYS })).await;
     let mut visitor = front.visitor();
     let _ = visitor.get(&set("koa", &json!({ "user": "ada" }))).await.expect_status(200);
     let id = visitor.cookie("koa.sid").expect("a cookie").to_owned();
@@ -178,48 +145,8 @@ async fn a_wrong_signature_is_no_session_on_either_side() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_logout_on_one_side_is_a_logout_on_the_other() {
-    let (site, _koa, front) = pair(json!({ "keys": KEYS })).await;
-    for (out, other) in [("koa", "axum"), ("axum", "koa")] {
-        let mut visitor = front.visitor();
-        let _ = visitor.get(&set(other, &json!({ "user": "ada" }))).await.expect_status(200);
-        let mut thief = visitor.clone();
-        let _ = visitor.get(&format!("/{out}?destroy=1")).await.expect_status(200);
-        assert_eq!((visitor.cookie("koa.sid"), visitor.cookie("koa.sid.sig")), (None, None), "{out}");
-        assert_eq!(site.keys(), [""; 0], "{out}");
-        // A copy of the old cookie opens nothing, and what it writes gets an id of its own.
-        let old = thief.cookie("koa.sid").expect("a cookie").to_owned();
-        assert_eq!(data(&thief.get(&format!("/{other}")).await), json!({}), "{out}");
-        let _ = thief.get(&set(other, &json!({ "n": 1 }))).await.expect_status(200);
-        assert_ne!(site.key("koa:sess:"), format!("koa:sess:{old}"), "{out}");
-        let _ = thief.get(&format!("/{out}?destroy=1")).await.expect_status(200);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_id_on_one_side_is_the_new_id_on_the_other() {
-    let (site, _koa, front) = pair(json!({ "keys": KEYS })).await;
-    for (request, app, other, kept) in [
-        ("/axum?renew=1&set=%7B%22user%22:%22ada%22%7D", "axum", "koa", json!({ "cart": 1, "user": "ada" })),
-        ("/koa?regenerate=1&set=%7B%22user%22:%22ada%22%7D", "koa", "axum", json!({ "user": "ada" })),
-    ] {
-        let mut visitor = front.visitor();
-        let _ = visitor.get(&set(other, &json!({ "cart": 1 }))).await.expect_status(200);
-        let mut planted = visitor.clone();
-        let _ = visitor.get(request).await.expect_status(200);
-        assert_ne!(visitor.cookie("koa.sid"), planted.cookie("koa.sid"));
-        for seen_by in [other, app] {
-            assert_eq!(data(&visitor.get(&format!("/{seen_by}")).await), kept, "{request}");
-            assert_eq!(data(&planted.get(&format!("/{seen_by}")).await), json!({}), "{request}");
-        }
-        let _ = visitor.get("/koa?destroy=1").await.expect_status(200);
-    }
-    assert_eq!(site.keys(), [""; 0]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn how_long_a_visitor_is_remembered_travels_with_the_session() {
-    let (site, _koa, front) = pair(json!({ "keys": KEYS })).await;
+    let Pair { site, front, node: _node, .. } = KOA.beside_axum(json!({ "keys": KEYS })).await;
     for (writer, other) in [("koa", "axum"), ("axum", "koa")] {
         let mut visitor = front.visitor();
         let request = format!("{}&age=2592000000", set(writer, &json!({ "user": "ada" })));
@@ -243,8 +170,8 @@ async fn how_long_a_visitor_is_remembered_travels_with_the_session() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_koa_keeps_for_ever_gets_an_end_when_axum_saves_it() {
     // `ctx.session = {...}` and `maxAge: null` make entries without an end: koa's quirk, which axum does not share.
-    let (site, _koa, front) =
-        pair(json!({ "keys": KEYS, "options": { "cookie": { "maxAge": null } } })).await;
+    let Pair { site, front, node: _node, .. } =
+        KOA.beside_axum(json!({ "keys": KEYS, "options": { "cookie": { "maxAge": null } } })).await;
     let mut visitor = front.visitor();
     let _ = visitor.get(&set("koa", &json!({ "user": "ada" }))).await.expect_status(200);
     assert_eq!(site.ttl("koa:sess:"), -1);
@@ -259,7 +186,7 @@ async fn koa_session_ts_is_the_same_with_another_prefix() {
     let site = Site::start().await;
     let koa = site.node("koa-session-ts.js", json!({ "keys": KEYS })).await;
     let layer = SessionLayer::koa(site.store.clone(), &KEYS).prefix("koa:sess");
-    let front = Front::default().koa(&koa).axum(layer);
+    let front = Front::default().app("koa", &koa).axum(layer);
     for (writer, other) in [("koa", "axum"), ("axum", "koa")] {
         let mut visitor = front.visitor();
         let _ = visitor.get(&set(writer, &json!({ "user": "ada" }))).await.expect_status(200);
@@ -303,7 +230,7 @@ impl Predecessor for Koa {
 #[tokio::test(flavor = "multi_thread")]
 async fn when_koa_is_gone_its_visitors_stay() {
     for maker in ["koa", "axum"] {
-        let (site, _koa, front) = pair(json!({ "keys": KEYS })).await;
+        let Pair { site, front, node: _node, .. } = KOA.beside_axum(json!({ "keys": KEYS })).await;
         let mut visitor = front.visitor();
         let _ = visitor.get(&set(maker, &json!({ "user": "ada" }))).await.expect_status(200);
         let layer = SessionLayer::new(site.store.clone()).name("koa.sid").take_over(Koa(site.store.clone()));

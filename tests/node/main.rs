@@ -8,6 +8,7 @@
 mod express;
 mod koa;
 mod one_session;
+mod pair;
 #[path = "../../examples/node-migration/proxy.rs"]
 mod proxy;
 mod races;

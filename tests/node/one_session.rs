@@ -8,19 +8,19 @@ use axum_generic_session::{Error, Map, Session, SessionLayer, testing::Client};
 use serde_json::json;
 
 use crate::{
+    pair::DAY,
     servers::node::Node,
     site::{Front, Site, data, set, undated},
 };
 
-const DAY: i64 = 24 * 60 * 60;
 const APPS: [&str; 3] = ["koa", "express", "axum"];
 
 /// All three, with these keys each.
 async fn three(site: &Site, keys: [&[&str]; 3]) -> (Front, [Node; 2]) {
-    let koa = site.koa(json!({ "keys": keys[0], "one": true })).await;
-    let express = site.express(json!({ "keys": keys[1] })).await;
+    let koa = site.app("koa", json!({ "keys": keys[0], "one": true })).await;
+    let express = site.app("express", json!({ "keys": keys[1] })).await;
     let layer = SessionLayer::express(site.store.clone(), keys[2]);
-    let front = Front::default().koa(&koa).express(&express).axum(layer);
+    let front = Front::default().app("koa", &koa).app("express", &express).axum(layer);
     (front, [koa, express])
 }
 
@@ -130,9 +130,9 @@ async fn what_one_reads_it_does_not_write() {
 #[tokio::test(flavor = "multi_thread")]
 async fn visitors_with_koas_own_cookie_move_in() {
     let site = Site::start().await;
-    let before = site.koa(json!({ "keys": ["key"] })).await;
-    let express = site.express(json!({ "keys": ["key"] })).await;
-    let front = Front::default().koa(&before).express(&express);
+    let before = site.app("koa", json!({ "keys": ["key"] })).await;
+    let express = site.app("express", json!({ "keys": ["key"] })).await;
+    let front = Front::default().app("koa", &before).app("express", &express);
     let mut visitor = front.visitor();
     // As it was: two applications, two cookies, two sessions.
     let _ = visitor.get(&set("koa", &json!({ "user": "ada", "n": 1 }))).await.expect_status(200);
@@ -140,9 +140,9 @@ async fn visitors_with_koas_own_cookie_move_in() {
     assert_eq!(site.keys().len(), 2);
     drop(before);
 
-    let koa = site.koa(json!({ "keys": ["key"], "one": true, "moveIn": true })).await;
+    let koa = site.app("koa", json!({ "keys": ["key"], "one": true, "moveIn": true })).await;
     let layer = SessionLayer::express(site.store.clone(), &["key"]);
-    let front = Front::default().koa(&koa).express(&express).axum(layer);
+    let front = Front::default().app("koa", &koa).app("express", &express).axum(layer);
     let mut visitor = front.take_over(&visitor);
     let mut late = visitor.clone();
     let all = json!({ "user": "ada", "cart": ["tea"], "n": 1 });
@@ -178,14 +178,14 @@ async fn or_axum_carries_the_sessions_of_both() {
         express.destroy()
     }
     let site = Site::start().await;
-    let koa = site.koa(json!({ "keys": ["key"] })).await;
-    let express = site.express(json!({ "keys": ["key"] })).await;
+    let koa = site.app("koa", json!({ "keys": ["key"] })).await;
+    let express = site.app("express", json!({ "keys": ["key"] })).await;
     let app = Router::new()
         .route("/both", get(both))
         .route("/logout", get(logout))
         .layer(SessionLayer::koa(site.store.clone(), &["key"]))
         .layer(SessionLayer::express(site.store.clone(), &["key"]).kind::<Shop>());
-    let mut visitor = Front::default().koa(&koa).express(&express).routes(app).visitor();
+    let mut visitor = Front::default().app("koa", &koa).app("express", &express).routes(app).visitor();
     let _ = visitor.get(&set("koa", &json!({ "user": "ada" }))).await.expect_status(200);
     let _ = visitor.get(&set("express", &json!({ "cart": 1 }))).await.expect_status(200);
     assert_eq!(visitor.get("/both").await.text(), r#"Some(String("ada")) Some(Number(1))"#);

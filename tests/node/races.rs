@@ -2,38 +2,26 @@
 //!
 //! Node writes whole sessions, whatever is there. These tests are the facts that the migration guide states.
 
-use axum_generic_session::SessionLayer;
 use serde_json::{Value, json};
 
 use crate::{
+    express::EXPRESS,
+    koa::KOA,
+    pair::{KEYS, Pair},
     servers::node::Node,
-    site::{Front, Site, data, set},
+    site::{Front, data, set},
 };
-
-const KEYS: [&str; 1] = ["a secret of the site"];
-
-struct Pair {
-    site: Site,
-    name: &'static str,
-    node: Node,
-    front: Front,
-}
 
 /// koa beside axum, and express beside axum; with what makes their readers write, or without.
 async fn pairs(readers_write: bool) -> [Pair; 2] {
-    let site = Site::start().await;
-    let koa = site.koa(json!({ "keys": KEYS, "options": { "rolling": readers_write } })).await;
-    let front = Front::default().koa(&koa).axum(SessionLayer::koa(site.store.clone(), &KEYS));
-    let koa = Pair { site, name: "koa", node: koa, front };
-    let site = Site::start().await;
-    let express = site.express(json!({ "keys": KEYS, "options": { "resave": readers_write } })).await;
-    let front = Front::default().express(&express).axum(SessionLayer::express(site.store.clone(), &KEYS));
-    [koa, Pair { site, name: "express", node: express, front }]
+    let koa = KOA.beside_axum(json!({ "keys": KEYS, "options": { "rolling": readers_write } })).await;
+    let express = EXPRESS.beside_axum(json!({ "keys": KEYS, "options": { "resave": readers_write } })).await;
+    [koa, express]
 }
 
 impl Pair {
     fn set(&self, values: &Value) -> String {
-        set(self.name, values)
+        set(self.peer.name, values)
     }
 
     /// A request to Node that has loaded its session and waits.
@@ -71,7 +59,7 @@ async fn axum_puts_its_change_onto_what_node_wrote_meanwhile() {
         front.open("a");
         let _ = task.await.expect("an answer").expect_status(200);
         let all = json!({ "user": "ada", "cart": 1, "theme": "dark" });
-        for app in [pair.name, "axum"] {
+        for app in [pair.peer.name, "axum"] {
             assert_eq!(data(&visitor.get(&format!("/{app}")).await), all, "{app}");
         }
     }
@@ -86,11 +74,11 @@ async fn axum_revives_nothing_that_node_has_ended() {
         let request = format!("{}&hold=a", set("axum", &json!({ "theme": "dark" })));
         let task = tokio::spawn(async move { slow.get(&request).await });
         pair.front.reached("a").await;
-        let _ = visitor.get(&format!("/{}?destroy=1", pair.name)).await.expect_status(200);
+        let _ = visitor.get(&format!("/{}?destroy=1", pair.peer.name)).await.expect_status(200);
         pair.front.open("a");
         let answer = task.await.expect("an answer");
-        assert_eq!((answer.status.as_u16(), answer.set_cookies()), (409, vec![]), "{}", pair.name);
-        assert_eq!(pair.site.keys(), [""; 0], "{}", pair.name);
+        assert_eq!((answer.status.as_u16(), answer.set_cookies()), (409, vec![]), "{}", pair.peer.name);
+        assert_eq!(pair.site.keys(), [""; 0], "{}", pair.peer.name);
     }
 }
 
@@ -101,11 +89,8 @@ async fn many_nodes_of_axum_lose_nothing() {
         let _ = visitor.get(&pair.set(&json!({ "user": "ada" }))).await.expect_status(200);
         // Two servers, each with a connection of its own.
         let other = axum_generic_session::RedisStore::connect(&pair.site.redis.url()).await.expect("a store");
-        let other = match pair.name {
-            "koa" => SessionLayer::koa(other, &KEYS),
-            _ => SessionLayer::express(other, &KEYS),
-        };
-        let fronts = [&pair.front, &Front::default().axum(other)];
+        let other = Front::default().axum((pair.peer.layer)(other, &KEYS));
+        let fronts = [&pair.front, &other];
         let mut expected = json!({ "user": "ada" });
         let mut tasks = Vec::new();
         for n in 0..24 {
@@ -116,7 +101,7 @@ async fn many_nodes_of_axum_lose_nothing() {
         for task in tasks {
             let _ = task.await.expect("an answer").expect_status(200);
         }
-        assert_eq!(data(&visitor.get(&format!("/{}", pair.name)).await), expected, "{}", pair.name);
+        assert_eq!(data(&visitor.get(&format!("/{}", pair.peer.name)).await), expected, "{}", pair.peer.name);
     }
 }
 
@@ -129,11 +114,11 @@ async fn a_write_of_node_undoes_what_axum_wrote_meanwhile() {
         let _ = visitor.get(&set("axum", &json!({ "theme": "dark" }))).await.expect_status(200);
         slow.finish().await;
         let seen = data(&visitor.get("/axum").await);
-        assert_eq!(seen, json!({ "user": "ada", "theme": "light", "cart": 1 }), "{}", pair.name);
+        assert_eq!(seen, json!({ "user": "ada", "theme": "light", "cart": 1 }), "{}", pair.peer.name);
         // What axum writes next stands on what Node wrote.
         let _ = visitor.get(&set("axum", &json!({ "theme": "dark" }))).await.expect_status(200);
-        let seen = data(&visitor.get(&format!("/{}", pair.name)).await);
-        assert_eq!(seen, json!({ "user": "ada", "theme": "dark", "cart": 1 }), "{}", pair.name);
+        let seen = data(&visitor.get(&format!("/{}", pair.peer.name)).await);
+        assert_eq!(seen, json!({ "user": "ada", "theme": "dark", "cart": 1 }), "{}", pair.peer.name);
     }
 }
 
@@ -145,11 +130,11 @@ async fn a_write_of_node_revives_what_axum_has_ended() {
         let mut copy = visitor.clone();
         let slow = pair.in_node(&visitor, pair.set(&json!({ "cart": 1 }))).await;
         let _ = visitor.get("/axum?destroy=1").await.expect_status(200);
-        assert_eq!(data(&copy.get("/axum").await), json!({}), "{}: axum's logout is at once", pair.name);
+        assert_eq!(data(&copy.get("/axum").await), json!({}), "{}: axum's logout is at once", pair.peer.name);
         slow.finish().await;
         // The browser has been told to forget its cookie. Whoever has kept it is signed in again.
         let seen = data(&copy.get("/axum").await);
-        assert_eq!(seen, json!({ "user": "ada", "cart": 1 }), "{}", pair.name);
+        assert_eq!(seen, json!({ "user": "ada", "cart": 1 }), "{}", pair.peer.name);
     }
 }
 
@@ -159,10 +144,10 @@ async fn a_reader_of_node_revives_nothing_unless_its_readers_write() {
         for pair in pairs(readers_write).await {
             let mut visitor = pair.front.visitor();
             let _ = visitor.get(&pair.set(&json!({ "user": "ada" }))).await.expect_status(200);
-            let slow = pair.in_node(&visitor, format!("/{}", pair.name)).await;
+            let slow = pair.in_node(&visitor, format!("/{}", pair.peer.name)).await;
             let _ = visitor.get("/axum?destroy=1").await.expect_status(200);
             slow.finish().await;
-            assert_eq!(pair.site.keys().len(), usize::from(readers_write), "{}", pair.name);
+            assert_eq!(pair.site.keys().len(), usize::from(readers_write), "{}", pair.peer.name);
         }
     }
 }
@@ -179,8 +164,8 @@ async fn a_login_with_a_new_id_is_out_of_reach_of_a_late_write() {
         slow.finish().await;
         // The old id is alive again, with what the guest had; the visitor's own is untouched.
         let mut guest = guest;
-        assert_eq!(data(&guest.get("/axum").await), json!({ "cart": 2 }), "{}", pair.name);
-        for app in [pair.name, "axum"] {
+        assert_eq!(data(&guest.get("/axum").await), json!({ "cart": 2 }), "{}", pair.peer.name);
+        for app in [pair.peer.name, "axum"] {
             let seen = data(&visitor.get(&format!("/{app}")).await);
             assert_eq!(seen, json!({ "cart": 1, "user": "ada" }), "{app}");
         }

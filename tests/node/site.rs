@@ -37,21 +37,16 @@ impl Site {
         Self { redis, store }
     }
 
-    /// The koa application, with these settings of `koa.js`.
-    pub async fn koa(&self, settings: Value) -> Node {
-        self.node("koa.js", settings).await
-    }
-
-    /// The express application, with these settings of `express.js`.
-    pub async fn express(&self, settings: Value) -> Node {
-        self.node("express.js", settings).await
+    /// The application `koa` or `express`, with these settings of its script.
+    pub async fn app(&self, name: &str, settings: Value) -> Node {
+        self.node(&format!("{name}.js"), settings).await
     }
 
     /// Another one, of this script.
-    pub async fn node(&self, script: &'static str, mut settings: Value) -> Node {
+    pub async fn node(&self, script: &str, mut settings: Value) -> Node {
         settings["redis"] = json!(self.redis.port());
-        let started =
-            tokio::task::spawn_blocking(move || Node::start(&format!("tests/node/{script}"), settings));
+        let script = format!("tests/node/{script}");
+        let started = tokio::task::spawn_blocking(move || Node::start(&script, settings));
         started.await.expect("an application of Node")
     }
 
@@ -105,12 +100,8 @@ pub struct Front {
 }
 
 impl Front {
-    pub fn koa(self, app: &Node) -> Self {
-        self.with(|router| router.route("/koa", proxy::to(app.port())))
-    }
-
-    pub fn express(self, app: &Node) -> Self {
-        self.with(|router| router.route("/express", proxy::to(app.port())))
+    pub fn app(self, name: &str, app: &Node) -> Self {
+        self.with(|router| router.route(&format!("/{name}"), proxy::to(app.port())))
     }
 
     /// The axum application: its requests say the same things as those to the applications of Node.

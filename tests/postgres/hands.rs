@@ -15,16 +15,16 @@ use tokio::time::timeout;
 
 use crate::{
     kit::{key as fresh, record},
-    pool_of,
     servers::postgres::Postgres,
+    sql::Engine,
 };
 
 /// Far more than any of this takes, far less than forever.
 const LONG: Duration = Duration::from_secs(60);
 
 async fn store_of(connections: u32, server: &Postgres, schema: &str) -> (sqlx::PgPool, PostgresStore) {
-    let pool = pool_of(connections, server.port(), &[]);
-    let store = PostgresStore::new(pool.clone()).schema(schema).unwrap();
+    let pool = Postgres::pool(server.port(), connections, "");
+    let store = Postgres::store_on(pool.clone(), schema);
     store.migrate().await.unwrap();
     (pool, store)
 }

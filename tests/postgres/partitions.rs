@@ -3,12 +3,12 @@
 use axum_generic_session::store::{PostgresStore, contract::Contract};
 use sqlx::Executor;
 
-use crate::{pool, servers::postgres::Postgres};
+use crate::{servers::postgres::Postgres, sql::Engine};
 
 const PARTITIONS: usize = 8;
 
 async fn store(server: &Postgres, schema: &str, level: &str) -> PostgresStore {
-    let pool = pool(server.port(), &[("default_transaction_isolation", level)]);
+    let pool = Postgres::pool(server.port(), 8, &Postgres::isolation(level));
     let table = format!("{schema}.axum_sessions");
     let mut ddl = format!(
         "BEGIN; SELECT pg_advisory_xact_lock(1); CREATE SCHEMA IF NOT EXISTS {schema};
@@ -26,7 +26,7 @@ async fn store(server: &Postgres, schema: &str, level: &str) -> PostgresStore {
     ddl.push_str("COMMIT;");
     let ddl: &'static str = ddl.leak();
     pool.execute(ddl).await.unwrap();
-    let store = PostgresStore::new(pool).schema(schema).unwrap();
+    let store = Postgres::store_on(pool, schema);
     store.migrate().await.unwrap();
     store
 }

@@ -7,30 +7,17 @@ use std::{
 
 use axum_generic_session::Store;
 
-use super::{
-    kit::{eventually, living, load::short_lives, soon, stored},
-    servers::mariadb::MariaDb,
-    store, store_with,
-    traps::number,
-};
+use super::{Engine, SqlStore};
+use crate::kit::{eventually, living, load::short_lives, soon, stored};
 
-const ZONES: [&str; 4] = [
-    "SET time_zone = 'SYSTEM'",
-    "SET time_zone = '-12:00'",
-    "SET time_zone = '+09:00'",
-    "SET time_zone = '+13:00'",
-];
 const SOON: Duration = Duration::from_secs(20 * 60);
 
-async fn rows(server: &MariaDb, table: &str) -> i64 {
-    number(server, format!("SELECT count(*) FROM {table}")).await
-}
-
-#[tokio::test]
-async fn the_time_zone_of_the_session_has_no_part_in_it() {
-    let server = MariaDb::shared();
-    for (number, zone) in ZONES.into_iter().enumerate() {
-        let store = store_with(server.port(), &format!("zone_{number}"), zone).await;
+/// The trap: a moment that goes through local time deletes live sessions west of Greenwich and keeps dead ones east
+/// of it. Sessions that end within the hour are alive in every zone.
+pub async fn the_time_zone_of_the_session_has_no_part_in_it<E: Engine>(zones: &[&str]) {
+    let server = E::shared();
+    for (number, zone) in zones.iter().enumerate() {
+        let store = server.store_with(&format!("zone_{number}"), zone).await;
         let (live, record) = stored(&store, living(SOON, "live")).await;
         for _ in 0..3 {
             stored(&store, living(Duration::ZERO, "dead")).await;
@@ -40,10 +27,9 @@ async fn the_time_zone_of_the_session_has_no_part_in_it() {
     }
 }
 
-#[tokio::test]
-async fn a_sweep_is_a_bounded_batch() {
-    let server = MariaDb::shared();
-    let store = store(&server, "batch").await;
+pub async fn a_sweep_is_a_bounded_batch<E: Engine>() {
+    let server = E::shared();
+    let store = server.store("batch").await;
     for _ in 0..25 {
         stored(&store, living(Duration::ZERO, "dead")).await;
     }
@@ -53,40 +39,38 @@ async fn a_sweep_is_a_bounded_batch() {
         swept.push(store.sweep(10).await.unwrap());
     }
     assert_eq!(swept, [10, 10, 5, 0]);
-    assert_eq!(rows(&server, "batch").await, 1);
+    assert_eq!(server.rows("batch").await, 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn four_sweepers_beside_writers_take_no_live_session() {
-    let server = MariaDb::shared();
+pub async fn four_sweepers_beside_writers_take_no_live_session<E: Engine>(zones: [&str; 4]) {
+    let server = E::shared();
     let mut sweepers = Vec::new();
-    for zone in ZONES {
-        let node = store_with(server.port(), "beside", zone).await;
+    for zone in zones {
+        let node = server.store_with("beside", zone).await;
         sweepers.push(node.sweep_every(Duration::from_millis(10)));
     }
-    let store = Arc::new(store(&server, "beside").await);
+    let store = Arc::new(server.store("beside").await);
     let counts = short_lives(&store, 16, 12).await;
     assert_eq!(counts.live_lost.load(Ordering::SeqCst), 0, "{counts:?}");
     assert_eq!(counts.dead_served.load(Ordering::SeqCst), 0, "{counts:?}");
-    let kept = counts.kept.load(Ordering::SeqCst) as i64;
-    eventually("the dead are swept", async || rows(&server, "beside").await == kept).await;
+    let kept = counts.kept.load(Ordering::SeqCst);
+    eventually("the dead are swept", async || server.rows("beside").await == kept).await;
     for sweeper in sweepers {
         soon("stop", sweeper.stop()).await;
     }
 }
 
-#[tokio::test]
-async fn a_sweeper_goes_on_until_it_is_dropped_or_stopped() {
-    let server = MariaDb::shared();
-    let store = store(&server, "until").await;
+pub async fn a_sweeper_goes_on_until_it_is_dropped_or_stopped<E: Engine>() {
+    let server = E::shared();
+    let store = server.store("until").await;
     let sweeper = store.sweep_every(Duration::from_millis(10));
     for _ in 0..600 {
         stored(&store, living(Duration::ZERO, "dead")).await;
     }
-    eventually("more than one batch is swept", async || rows(&server, "until").await == 0).await;
+    eventually("more than one batch is swept", async || server.rows("until").await == 0).await;
     soon("stop", sweeper.stop()).await;
     stored(&store, living(Duration::ZERO, "dead")).await;
     drop(store.sweep_every(Duration::from_millis(1)));
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(rows(&server, "until").await, 1);
+    assert_eq!(server.rows("until").await, 1);
 }

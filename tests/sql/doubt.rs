@@ -1,13 +1,14 @@
 //! Connections that break between a store and its server: what was carried out is recognised, what nobody
 //! knows is said to be unknown.
 
-#![allow(unreachable_pub, reason = "shared by test crates")]
+use std::sync::Arc;
 
 use axum_generic_session::{
     Store,
-    store::{Applied, StoreErrorKind, When, Written},
+    store::{Applied, StoreErrorKind, Tag, When, Written},
 };
 
+use super::{Engine, Pool};
 use crate::{
     kit::{eventually, key, kind, record, soon, stored},
     servers::proxy::{After, Proxy},
@@ -16,15 +17,24 @@ use crate::{
 const IN_DOUBT: StoreErrorKind = StoreErrorKind::Unavailable(Applied::Unknown);
 
 /// A store whose one connection goes through a proxy, and one without.
-pub struct Wired<S> {
-    pub proxy: Proxy,
-    pub store: S,
-    pub direct: S,
-    /// Whether that connection lies in its pool.
-    pub idle: Box<dyn Fn() -> bool + Send + Sync>,
+struct Wired<E: Engine> {
+    proxy: Proxy,
+    pool: Pool<E>,
+    store: E::Store,
+    direct: E::Store,
+    /// Runs for as long as somebody holds it.
+    _server: Arc<E>,
 }
 
-impl<S: Store + Clone> Wired<S> {
+impl<E: Engine> Wired<E> {
+    async fn to(place: &str) -> Self {
+        let server = E::shared();
+        let proxy = Proxy::to(server.port()).await;
+        let pool = E::pool(proxy.port(), 1, "");
+        let store = E::store_on(pool.clone(), place);
+        Self { proxy, pool, store, direct: server.store(place).await, _server: server }
+    }
+
     /// Has every statement prepared, so that a call is one request, and the connection idle: the pool has
     /// asked it for a sign of life.
     async fn settle(&self) {
@@ -32,7 +42,7 @@ impl<S: Store + Clone> Wired<S> {
         self.store.set(&key, &record("next"), When::Tagged(first.tag)).await.unwrap();
         self.store.get(&key).await.unwrap();
         self.store.destroy(&key).await.unwrap();
-        eventually("the connection is idle", async || (self.idle)()).await;
+        eventually("the connection is idle", async || self.pool.num_idle() == 1).await;
     }
 
     /// Makes the call, cuts the connection between request and answer, lets `meanwhile` happen, and only
@@ -40,7 +50,7 @@ impl<S: Store + Clone> Wired<S> {
     async fn lose_answer<T: Send + 'static>(
         &self,
         call: impl Future<Output = T> + Send + 'static,
-        meanwhile: impl AsyncFnOnce(&S),
+        meanwhile: impl AsyncFnOnce(&E::Store),
     ) -> T {
         self.settle().await;
         let cuts = self.proxy.cuts();
@@ -54,43 +64,43 @@ impl<S: Store + Clone> Wired<S> {
     }
 }
 
-pub async fn a_write_whose_answer_was_lost_is_recognised<S: Store + Clone>(wired: Wired<S>) {
+pub async fn a_write_whose_answer_was_lost_is_recognised<E: Engine>() {
+    let wired = Wired::<E>::to("doubt_0").await;
     let (key, first, next) = (key(), record("first"), record("next"));
     let (new, moved) = (self::key(), record("moved"));
 
     let (store, k, r) = (wired.store.clone(), key.clone(), first.clone());
     let create = async move { store.set(&k, &r, When::Absent).await };
-    let there = async |direct: &S| assert_eq!(direct.get(&key).await.unwrap(), Some(first.clone()));
+    let there = async |direct: &E::Store| assert_eq!(direct.get(&key).await.unwrap(), Some(first.clone()));
     assert_eq!(wired.lose_answer(create, there).await.unwrap(), Written::Done);
 
     let (store, k, r, tag) = (wired.store.clone(), key.clone(), next.clone(), first.tag);
     let change = async move { store.set(&k, &r, When::Tagged(tag)).await };
-    let there = async |direct: &S| assert_eq!(direct.get(&key).await.unwrap(), Some(next.clone()));
+    let there = async |direct: &E::Store| assert_eq!(direct.get(&key).await.unwrap(), Some(next.clone()));
     assert_eq!(wired.lose_answer(change, there).await.unwrap(), Written::Done);
 
     let (store, k, n, r, tag) = (wired.store.clone(), key.clone(), new.clone(), moved.clone(), next.tag);
     let rotate = async move { store.rotate(&k, When::Tagged(tag), &n, &r).await };
-    let there = async |direct: &S| assert_eq!(direct.get(&new).await.unwrap(), Some(moved.clone()));
+    let there = async |direct: &E::Store| assert_eq!(direct.get(&new).await.unwrap(), Some(moved.clone()));
     assert_eq!(wired.lose_answer(rotate, there).await.unwrap(), Written::Done);
     assert_eq!(wired.direct.get(&key).await.unwrap(), None);
 
     let (store, n) = (wired.store.clone(), new.clone());
     let destroy = async move { store.destroy(&n).await };
-    let gone = async |direct: &S| assert_eq!(direct.get(&new).await.unwrap(), None);
+    let gone = async |direct: &E::Store| assert_eq!(direct.get(&new).await.unwrap(), None);
     wired.lose_answer(destroy, gone).await.unwrap();
     assert_eq!(wired.direct.get(&new).await.unwrap(), None);
 }
 
 /// The write was made, its answer lost, and before the store could ask again another writer went on from it.
 /// A conflict now would make the caller apply its change a second time.
-pub async fn a_lost_write_that_others_have_built_on_is_in_doubt_not_in_conflict<S: Store + Clone>(
-    wired: Wired<S>,
-) {
+pub async fn a_lost_write_that_others_have_built_on_is_in_doubt_not_in_conflict<E: Engine>() {
+    let wired = Wired::<E>::to("doubt_1").await;
     let (key, first) = stored(&wired.direct, record("0")).await;
     let (mine, theirs) = (record("1"), record("2"));
     let (store, k, r) = (wired.store.clone(), key.clone(), mine.clone());
     let change = async move { store.set(&k, &r, When::Tagged(first.tag)).await };
-    let build_on = async |direct: &S| {
+    let build_on = async |direct: &E::Store| {
         assert_eq!(direct.set(&key, &theirs, When::Tagged(mine.tag)).await.unwrap(), Written::Done);
     };
     assert_eq!(kind(wired.lose_answer(change, build_on).await), IN_DOUBT);
@@ -98,14 +108,13 @@ pub async fn a_lost_write_that_others_have_built_on_is_in_doubt_not_in_conflict<
 }
 
 /// Nor that it is gone, which would say that nothing was saved: it may have moved on, with this write in it.
-pub async fn a_lost_write_to_a_session_that_was_ended_meanwhile_is_in_doubt<S: Store + Clone>(
-    wired: Wired<S>,
-) {
+pub async fn a_lost_write_to_a_session_that_was_ended_meanwhile_is_in_doubt<E: Engine>() {
+    let wired = Wired::<E>::to("doubt_2").await;
     let (key, first) = stored(&wired.direct, record("0")).await;
     let (mine, new) = (record("1"), self::key());
     let (store, k, r) = (wired.store.clone(), key.clone(), mine.clone());
     let change = async move { store.set(&k, &r, When::Tagged(first.tag)).await };
-    let renew = async |direct: &S| {
+    let renew = async |direct: &E::Store| {
         let moved = record("1, and moved");
         assert_eq!(direct.rotate(&key, When::Tagged(mine.tag), &new, &moved).await.unwrap(), Written::Done);
     };
@@ -113,7 +122,8 @@ pub async fn a_lost_write_to_a_session_that_was_ended_meanwhile_is_in_doubt<S: S
     assert_eq!(wired.direct.get(&key).await.unwrap(), None);
 }
 
-pub async fn a_request_that_was_lost_is_sent_again<S: Store + Clone>(wired: Wired<S>) {
+pub async fn a_request_that_was_lost_is_sent_again<E: Engine>() {
+    let wired = Wired::<E>::to("doubt_3").await;
     let Wired { proxy, store, direct, .. } = &wired;
     let (key, first) = (key(), record("first"));
     for call in ["create", "get", "destroy"] {
@@ -134,7 +144,8 @@ pub async fn a_request_that_was_lost_is_sent_again<S: Store + Clone>(wired: Wire
 }
 
 /// The second attempt finds no connection: that the first one broke is what counts.
-pub async fn an_answer_that_stays_lost_is_in_doubt<S: Store + Clone>(wired: Wired<S>) {
+pub async fn an_answer_that_stays_lost_is_in_doubt<E: Engine>() {
+    let wired = Wired::<E>::to("doubt_4").await;
     let Wired { proxy, store, direct, .. } = &wired;
     let (key, first) = stored(direct, record("first")).await;
     wired.settle().await;
@@ -147,4 +158,27 @@ pub async fn an_answer_that_stays_lost_is_in_doubt<S: Store + Clone>(wired: Wire
     assert_eq!(kind(soon("get", store.get(&key)).await), StoreErrorKind::Unavailable(Applied::No));
     proxy.refuse(false);
     eventually("the pool recovers", async || store.get(&key).await.is_ok()).await;
+}
+
+/// `end`: what ends a connection, here one whose statement waits for a lock.
+pub async fn a_connection_killed_in_mid_query_is_replaced<E: Engine>(end: fn(i64) -> String) {
+    let server = E::shared();
+    let store = server.store("killed").await;
+    let (key, first) = stored(&store, record("first")).await;
+    let mut other = server.locked("killed", &key, Tag::random()).await;
+    let mine = record("mine");
+    let set = tokio::spawn({
+        let (store, key, mine) = (store.clone(), key.clone(), mine.clone());
+        async move { store.set(&key, &mine, When::Tagged(first.tag)).await }
+    });
+    eventually("the write waits", async || server.waiting("killed").await == 1).await;
+    let victim = server.waiters("killed").await[0];
+    server.script(&end(victim)).await;
+    eventually("the second attempt waits", async || {
+        server.waiters("killed").await.iter().any(|id| *id != victim)
+    })
+    .await;
+    E::run(&mut other, "ROLLBACK").await;
+    assert_eq!(soon("the write", set).await.unwrap().unwrap(), Written::Done);
+    assert_eq!(store.get(&key).await.unwrap(), Some(mine));
 }

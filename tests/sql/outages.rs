@@ -7,31 +7,26 @@ use std::{
 
 use axum_generic_session::{
     Store,
-    store::{Applied, MySqlStore, StoreErrorKind, When},
+    store::{Applied, StoreErrorKind, When},
 };
 
-use super::{
+use super::{Engine, SqlStore, impatient};
+use crate::{
     figures::{Figure, faults},
     kit::{eventually, history::History, kind, living, record, soon, stored},
-    pool_of,
-    servers::mariadb::MariaDb,
-    store,
 };
 
-/// A pool that says soon that nobody is there.
-fn impatient(port: u16) -> sqlx::MySqlPool {
-    let pool = pool_of(8, port, "DO 0");
-    let options = pool.options().clone().acquire_timeout(Duration::from_secs(1));
-    options.connect_lazy_with(pool.connect_options().as_ref().clone())
+/// A store that says soon that nobody is there.
+fn store_on<E: Engine>(server: &E, place: &str) -> E::Store {
+    E::store_on(impatient(E::pool(server.port(), 8, ""), Duration::from_secs(1)), place)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_away_is_unavailable_and_nothing_has_to_be_restarted() {
-    let mut server = MariaDb::start(&[]);
-    let store = MySqlStore::new(impatient(server.port()));
+pub async fn a_server_that_is_away_is_unavailable_and_nothing_has_to_be_restarted<E: Engine>() {
+    let mut server = E::start(&[]);
+    let store = store_on(&server, "away");
     store.migrate().await.unwrap();
     let sweeper = store.sweep_every(Duration::from_millis(10));
-    let (figure, mut slowest) = (Figure::of("B11", "MariaDB"), Duration::ZERO);
+    let (figure, mut slowest) = (Figure::of("B11", E::NAME), Duration::ZERO);
     for outage in 0..3 {
         let (kept, first) = stored(&store, record("kept")).await;
         server.kill();
@@ -47,31 +42,25 @@ async fn a_server_that_is_away_is_unavailable_and_nothing_has_to_be_restarted() 
         assert!(store.get(&kept).await.unwrap().is_some());
         // The sweeper has lived through it.
         let (dead, _) = stored(&store, living(Duration::ZERO, "dead")).await;
-        eventually("it is swept", async || {
-            let sql = "SELECT 1 FROM axum_sessions WHERE id = ?";
-            let row =
-                sqlx::query(sql).bind(&dead.digest()[..]).fetch_optional(&impatient(server.port())).await;
-            row.unwrap().is_none()
-        })
-        .await;
+        let (table, id) = (E::table("away"), E::bytes(&dead.digest()));
+        let left = format!("SELECT count(*) FROM {table} WHERE id = {id}");
+        eventually("it is swept", async || server.number(&left).await == 0).await;
     }
     figure.count("outages", 3).count("back_after_ms", slowest.as_millis() as usize).report();
     drop(sweeper);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_acknowledged_write_survives_kill_9() {
-    let mut server = MariaDb::start(&[]);
-    let figure = Figure::of("B9", "MariaDB");
+pub async fn every_acknowledged_write_survives_kill_9<E: Engine>() {
+    let mut server = E::start(&[]);
+    let figure = Figure::of("B9", E::NAME);
     let (mut histories, mut slowest) = (Vec::new(), Duration::ZERO);
     let kills = faults(4, 200);
-    store(&server, "durable").await;
+    server.store("durable").await;
     for round in 0..kills {
         let history = Arc::new(History::default());
         let mut writers = tokio::task::JoinSet::new();
         for _ in 0..8 {
-            let store = MySqlStore::new(impatient(server.port())).table("durable").unwrap();
-            writers.spawn(Arc::clone(&history).write(store));
+            writers.spawn(Arc::clone(&history).write(store_on(&server, "durable")));
         }
         let enough = 300 + 50 * (round % 4);
         eventually("they have written", async || history.acknowledged() >= enough).await;
@@ -83,11 +72,11 @@ async fn every_acknowledged_write_survives_kill_9() {
         let down = Instant::now();
         server.restart();
         slowest = slowest.max(down.elapsed());
-        history.verify(&store(&server, "durable").await).await;
+        history.verify(&server.store("durable").await).await;
         histories.push(history);
     }
     // Nor has a later crash taken what was there after an earlier one.
-    let (store, mut acknowledged) = (store(&server, "durable").await, 0);
+    let (store, mut acknowledged) = (server.store("durable").await, 0);
     for history in histories {
         history.verify(&store).await;
         acknowledged += history.acknowledged();
