@@ -193,7 +193,7 @@ impl Shard {
         if self.slots.len() == self.slots.capacity() {
             // The table is about to double: first get rid of the dead. If those were few, double anyway, or
             // the insertions that follow would each sweep again.
-            swept = self.sweep(owners, now).size;
+            swept = self.sweep(owners, now).0.size;
             let used = self.slots.len();
             if self.slots.capacity() - used < used / 4 {
                 self.slots.reserve(used / 2);
@@ -221,12 +221,15 @@ impl Shard {
         found
     }
 
-    /// Frees expired sessions, [`SWEEP_LIMIT`] at most.
-    pub(super) fn sweep(&mut self, owners: &Owners, now: Timestamp) -> Swept {
+    /// Takes expired sessions out, [`SWEEP_LIMIT`] at most, for the caller to free: no lock need be held for that. Each
+    /// time the list of them is what an allocator calls large, at which glibc's tidies up what was freed the time before:
+    /// without it a million small pieces would wait for one request to pay for all.
+    pub(super) fn sweep(&mut self, owners: &Owners, now: Timestamp) -> (Swept, Vec<Slot>) {
         let mut size = Size::default();
         if self.earliest.is_none_or(|first| first > now) {
-            return Swept { size, all: true };
+            return (Swept { size, all: true }, Vec::new());
         }
+        let mut dead = Vec::with_capacity(SWEEP_LIMIT);
         let mut earliest: Option<Timestamp> = None;
         let expired = self.slots.extract_if(|_, slot| {
             let live = slot.expires_at > now;
@@ -238,6 +241,7 @@ impl Shard {
         for (key, slot) in expired.take(SWEEP_LIMIT) {
             slot.owned().inspect(|owned| owners.remove(owned.by, Place(self.number, key)));
             size = size + slot.size();
+            dead.push(slot);
         }
         let all = size.entries < SWEEP_LIMIT;
         if all {
@@ -247,7 +251,7 @@ impl Shard {
                 self.slots.shrink_to(used * 2);
             }
         }
-        Swept { size, all }
+        (Swept { size, all }, dead)
     }
 }
 

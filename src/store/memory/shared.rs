@@ -91,7 +91,8 @@ impl Shared {
     }
 
     pub(super) fn sweep(&self, shard: usize, now: Timestamp) -> Swept {
-        let swept = self.write(shard).sweep(&self.owners, now);
+        let (swept, dead) = self.write(shard).sweep(&self.owners, now);
+        drop(dead);
         self.subtract(swept.size);
         swept
     }

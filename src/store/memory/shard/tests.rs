@@ -42,7 +42,7 @@ fn a_table_with_room_is_not_swept_for_more() {
     assert_eq!(put(&mut shard, &owners, 1000, 9), 0);
     assert_eq!(put(&mut shard, &owners, 1000, 10), 0);
     assert_eq!(shard.slots.len(), 30);
-    assert_eq!(shard.sweep(&owners, Timestamp::from_millis(10)).size.entries, 20);
+    assert_eq!(shard.sweep(&owners, Timestamp::from_millis(10)).0.size.entries, 20);
 }
 
 #[test]
@@ -54,10 +54,10 @@ fn a_sweep_frees_so_many_at_most_and_says_whether_that_was_all() {
     ] {
         let (mut shard, owners) = full(896, dead);
         for step in steps {
-            let swept = shard.sweep(&owners, Timestamp::from_millis(10));
+            let swept = shard.sweep(&owners, Timestamp::from_millis(10)).0;
             assert_eq!((swept.size.entries, swept.all), step, "{dead}");
         }
-        assert_eq!(shard.sweep(&owners, Timestamp::from_millis(999)).size.entries, 0);
+        assert_eq!(shard.sweep(&owners, Timestamp::from_millis(999)).0.size.entries, 0);
         assert_eq!(shard.earliest, Some(Timestamp::from_millis(1000)));
     }
 }
