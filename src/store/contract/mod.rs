@@ -190,12 +190,21 @@ where
         report.check(("of a principal: end", ENDED), at, LIMIT, owners::ended(&bench)).await;
         report.check(("of a principal: names", NAMES), at, LIMIT, owners::names(&bench)).await;
         report.check(("of a principal: many", OWNED), at, LIMIT, owners::many(&bench)).await;
-        report.check(("of a principal: end, race", ESCAPES), at, LIMIT, owners::none_escapes(&bench)).await;
         report
-            .check(("of a principal: end others, race", ESCAPES), at, LIMIT, owners::one_is_kept(&bench))
+            .check(("of a principal: end, race", ESCAPES), at, LIMIT, owners::races::none_escapes(&bench))
             .await;
-        report.check(("of a principal: list, race", OWNED), at, LIMIT, owners::always_listed(&bench)).await;
-        report.check(("of a principal: logins, race", OWNED), at, LIMIT, owners::logins(&bench)).await;
+        report
+            .check(
+                ("of a principal: end others, race", ESCAPES),
+                at,
+                LIMIT,
+                owners::races::one_is_kept(&bench),
+            )
+            .await;
+        report
+            .check(("of a principal: list, race", OWNED), at, LIMIT, owners::races::always_listed(&bench))
+            .await;
+        report.check(("of a principal: logins, race", OWNED), at, LIMIT, owners::races::logins(&bench)).await;
         let plain = Some(Layout::Plain);
         report.check(("of a principal: plain", PLAIN), plain, LIMIT, owners::plain(&bench)).await;
         report
