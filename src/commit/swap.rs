@@ -57,19 +57,18 @@ pub(super) enum Swap {
 pub(super) async fn swap(state: &State, repeat: Repeat, now: Timestamp) -> Result<Swap, Error> {
     let Config { engine, limits, .. } = &*state.config;
     let intent = state.intent();
-    let (old, mut principal) = {
-        let data = state.data();
-        (data.origin.clone().ok_or_else(Error::gone)?, who_logs_in(&data, false))
-    };
-    let when = When::Tagged(old.tag);
     let renewed = if intent.ending == Ending::Renewed {
         let id = Box::pin(new_id(state)).await?;
         let key = state.config.key(&id);
-        principal = who_logs_in(&state.data(), false);
         Some(Box::new((id, key)))
     } else {
         None
     };
+    let (old, principal) = {
+        let data = state.data();
+        (data.origin.clone().ok_or_else(Error::gone)?, who_logs_in(&data, false))
+    };
+    let when = When::Tagged(old.tag);
     let login = login_at(state, principal).await;
     let version = version(state, false, login, now)?;
     let (operation, written) = match &renewed {

@@ -85,7 +85,8 @@ pub(super) fn adopt(state: &State, id: SessionId, key: StoreKey, version: Versio
             data.base.object = object;
         }
     } else {
-        // Somebody has gone on changing while the store was at work: keep what came since.
+        // Somebody has gone on changing while the store was at work: keep what came since. What was written can be
+        // read, and need not be kept beside for the rare case.
         let stored = state.config.codec.decode(record.data, &state.config.cookie).unwrap_or_default().object;
         let later = merge(&stored, data.object(), &stored).object;
         data.edits.object = Some(later);
