@@ -143,11 +143,14 @@ pub(super) struct Shard {
     slots: HashMap<SlotKey, Slot, BuildHasherDefault<AsItIs>>,
     /// No session in here expires before this moment; `None`: there is nothing to sweep.
     earliest: Option<Timestamp>,
+    /// How many sessions there has been room for since the table was last shrunk. Itself it does not count the places of
+    /// those that were taken out of a full one.
+    room: usize,
 }
 
 impl Shard {
     pub(super) fn new(number: u8) -> Self {
-        Self { number, slots: HashMap::default(), earliest: None }
+        Self { number, slots: HashMap::default(), earliest: None, room: 0 }
     }
 
     pub(super) fn live(&self, key: &SlotKey, now: Timestamp) -> Option<&Slot> {
@@ -202,6 +205,7 @@ impl Shard {
         // After the sweep, which knows only the sessions that are in the table.
         self.earliest = earlier(self.earliest, slot.expires_at);
         self.slots.insert(key, slot);
+        self.room = self.room.max(self.slots.capacity());
         swept
     }
 
@@ -247,8 +251,9 @@ impl Shard {
         if all {
             self.earliest = earliest;
             let used = self.slots.len();
-            if self.slots.capacity() > SMALL && used < self.slots.capacity() / 4 {
+            if self.room > SMALL && used < self.room / 4 {
                 self.slots.shrink_to(used * 2);
+                self.room = self.slots.capacity();
             }
         }
         (Swept { size, all }, dead)

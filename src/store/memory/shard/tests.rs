@@ -63,6 +63,15 @@ fn a_sweep_frees_so_many_at_most_and_says_whether_that_was_all() {
 }
 
 #[test]
+fn a_table_that_was_full_and_is_nearly_empty_is_made_smaller() {
+    for (room, dead, left) in [(28, 28, 28), (896, 500, 896), (896, 700, 448), (896, 896, 0)] {
+        let (mut shard, owners) = full(room, dead);
+        while !shard.sweep(&owners, Timestamp::from_millis(10)).0.all {}
+        assert_eq!((shard.slots.len(), shard.room), (room - dead, left), "{dead} of {room}");
+    }
+}
+
+#[test]
 fn a_place_is_found_by_the_first_bytes_of_its_digest() {
     let mut hasher = AsItIs::default();
     SlotKey([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]).hash(&mut hasher);
