@@ -51,6 +51,10 @@ pub(super) const ANEW: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED";
 const DESTROY_OF: &str = "DELETE FROM {table} WHERE principal = $1 AND expires_at > {now}
 AND ($2::bytea IS NULL OR id = $2) AND ($3::bytea IS NULL OR id <> $3)";
 
+/// Waits for those who write, and keeps others from it. Every statement here comes by way of the table itself, so its
+/// partitions need no lock of their own, and whatever is done to one of them is not waited for.
+const LOCK: &str = "LOCK TABLE ONLY {table} IN SHARE ROW EXCLUSIVE MODE";
+
 /// Rows that a writer holds are left for the next time. The array keeps the planner from choosing more
 /// rows than the limit says.
 const SWEEP: &str = "DELETE FROM {table} WHERE expires_at <= {now} AND id = ANY (ARRAY(
@@ -93,6 +97,7 @@ pub(super) struct Statements {
     pub(super) clear: &'static str,
     pub(super) of: &'static str,
     pub(super) destroy_of: &'static str,
+    pub(super) lock: &'static str,
     pub(super) sweep: &'static str,
 }
 
@@ -109,6 +114,7 @@ impl Statements {
             clear: fill(CLEAR),
             of: fill(OF),
             destroy_of: fill(DESTROY_OF),
+            lock: fill(LOCK),
             sweep: fill(SWEEP),
         }
     }
