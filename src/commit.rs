@@ -1,5 +1,6 @@
 //! Carrying the decision out: with its parts the only place that writes to the store, but for a takeover.
 
+mod at_once;
 mod login;
 mod swap;
 mod transact;
@@ -18,6 +19,7 @@ use tracing::Instrument;
 
 pub(crate) use self::transact::transact;
 use self::{
+    at_once::at_once,
     login::{logged_in, login_at, who_logs_in},
     swap::write,
     version::{adopt, ask_before_save, new_id, version},
@@ -30,6 +32,7 @@ use crate::{
     error::{Error, Kind, Operation},
     hooks::Later,
     id::{SessionId, StoreKey},
+    lifetime::Life,
     rules::{Action, Ending, decide},
     state::{Data, Debt, Edits, Intent, Owed, State},
     store::{StoreError, When, Written},
@@ -95,33 +98,43 @@ impl Future for Committing {
     }
 }
 
-/// Closes the session if there is nothing to commit, as after most requests; what is owed is to be told. `None` also where
-/// only waiting could tell.
-pub(crate) fn close_idle(state: &Arc<State>) -> Option<Debt> {
+/// Closes the session where that takes no waiting: after requests that have changed nothing, which are most, and where the
+/// store is at hand. What is owed is to be told. `None`: it takes a [`Committing`].
+pub(crate) fn close_at_once(state: &Arc<State>) -> Option<Result<Debt, Error>> {
     // A commit holds the state too; with no other handle left there is none.
     let _mine = match Arc::strong_count(state) {
         1 => None,
         _ => Some(state.committing.try_enter()?),
     };
-    let loaded = state.is_loaded();
-    if loaded && state.flags.degraded.load(Relaxed) {
-        return None;
-    }
     let (mut data, intent) = state.data_and_intent();
-    let decided = || decide(state.facts(&data, intent, state.config.clock.now()).0);
-    let idle = if !loaded {
-        matches!(intent.ending, Ending::None | Ending::Renewed)
-    } else if state.is_steady(&data, intent) {
-        debug_assert_eq!(decided(), Action::Nothing, "a short way to another answer");
+    let idle = if state.is_loaded() {
+        !state.flags.degraded.load(Relaxed) && state.is_steady(&data, intent)
+    } else if matches!(intent.ending, Ending::None | Ending::Renewed) {
         true
     } else {
-        // What was changed is compared with what is stored only once, by the commit.
-        data.edits.is_empty() && decided() == Action::Nothing
+        return None;
     };
-    idle.then(|| {
-        state.flags.closed.store(true, Relaxed);
-        data.debt()
-    })
+    if !idle && let Err(error) = at_once(state, &mut data, intent)? {
+        drop(data);
+        state.failed(&error);
+        return Some(Err(error));
+    }
+    state.flags.closed.store(true, Relaxed);
+    Some(Ok(data.debt()))
+}
+
+/// Commits what the request has changed so far. Runs to its end even if its caller is dropped.
+pub(crate) async fn save(state: &Arc<State>) -> Result<Saved, Error> {
+    if let Some(done) = save_at_once(state) {
+        return done.inspect_err(|error| state.failed(error));
+    }
+    Committing::new(state.clone()).await
+}
+
+fn save_at_once(state: &State) -> Option<Result<Saved, Error>> {
+    let _mine = state.committing.try_enter()?;
+    let (mut data, intent) = state.data_and_intent();
+    at_once(state, &mut data, intent)
 }
 
 /// Decides and carries out, once, with everything that the request has changed so far.
@@ -180,10 +193,7 @@ fn look(state: &State) -> Decision {
 async fn carry_out(state: &State, Decision { action, intent, now, group }: Decision) -> Result<Saved, Error> {
     match action {
         Action::Nothing => {
-            // What is held back may still be wanted, and a logout stands until something is written.
-            if !state.flags.prevent_save.load(Relaxed) && intent.ending != Ending::Destroyed {
-                state.settle(intent);
-            }
+            leave(state, intent);
             Ok(Saved::Unchanged)
         }
         Action::Clear => {
@@ -198,6 +208,14 @@ async fn carry_out(state: &State, Decision { action, intent, now, group }: Decis
         Action::Create => create(state, intent, now).await,
         Action::Update | Action::Rotate => write(state, now, group).await,
         Action::Touch => touch(state).await,
+    }
+}
+
+/// There is nothing to do about an intent.
+fn leave(state: &State, intent: Intent) {
+    // What is held back may still be wanted, and a logout stands until something is written.
+    if !state.flags.prevent_save.load(Relaxed) && intent.ending != Ending::Destroyed {
+        state.settle(intent);
     }
 }
 
@@ -227,9 +245,9 @@ async fn create(state: &State, intent: Intent, now: Timestamp) -> Result<Saved, 
     for _ in 0..MAX_DRAWS {
         let id = new_id(state).await?;
         let key = state.config.key(&id);
-        let principal = who_logs_in(&state.data(), true);
+        let principal = who_logs_in(&state.data(), true).map(Into::into);
         let login = login_at(state, principal).await;
-        let version = version(state, true, login, now)?;
+        let version = version(config, &state.data(), true, login, now)?;
         let written = engine.set(limits, &key, &version.record, When::Absent, Repeat::Harmless).await;
         match written.map_err(|e| Error::store(Operation::Set, e))? {
             Written::Done => {
@@ -239,7 +257,7 @@ async fn create(state: &State, intent: Intent, now: Timestamp) -> Result<Saved, 
                 logged_in(state, &key, &version.record, login).await;
                 let saved = if old.is_some() { Saved::Rotated } else { Saved::Created };
                 state.settle(intent);
-                adopt(state, id, key, version);
+                adopt(state, &mut state.data(), id, key, version);
                 return Ok(saved);
             }
             Written::Gone | Written::Conflict(_) => state.data().new_id = None,
@@ -318,20 +336,25 @@ async fn touch(state: &State) -> Result<Saved, Error> {
             return asked.map(|()| Saved::Unchanged);
         }
     };
+    Ok(touched(state, &mut state.data(), alive, life))
+}
+
+/// What became of a session that was to be extended.
+fn touched(state: &State, data: &mut Data, alive: bool, life: Life) -> Saved {
+    let config = &*state.config;
+    let Some(origin) = data.origin.as_mut() else { return Saved::Unchanged };
     if !alive {
         config.observer.not_touched(&origin.key);
-        return Ok(Saved::Unchanged);
+        return Saved::Unchanged;
     }
     config.observer.touched(&origin.key, life.store);
-    let mut data = state.data();
-    if let Some(origin) = data.origin.as_mut() {
-        origin.expires_at = origin.expires_at.max(life.store);
-        origin.stale = false;
+    origin.expires_at = origin.expires_at.max(life.store);
+    let stale = mem::take(&mut origin.stale);
+    if stale || !config.lifetime.silent {
+        let id = origin.id.clone();
+        owe_cookie(state, data, &id, |fresh| fresh);
     }
-    if origin.stale || !config.lifetime.silent {
-        owe_cookie(state, &mut data, &origin.id, |fresh| fresh);
-    }
-    Ok(Saved::Touched)
+    Saved::Touched
 }
 
 fn taken() -> Error {

@@ -8,7 +8,7 @@ use std::{borrow::Cow, time::Duration};
 
 use ::cookie::SameSite;
 
-pub(crate) use self::text::{CookieLife, Style, set_cookie};
+pub(crate) use self::text::{Attributes, CookieLife, Style};
 use crate::{clock::Timestamp, error::see};
 
 /// RFC 6265bis section 5.5: a browser keeps no cookie longer.

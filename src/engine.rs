@@ -18,8 +18,8 @@ use crate::{
     id::StoreKey,
     observe::Watch,
     store::{
-        Applied, Call, Connection, Found, Layout, Owner, Record, SharedByPrincipal, SharedStore, StoreError,
-        StoreErrorKind, When, Which, Written,
+        self, Applied, Call, Connection, Found, Layout, Owner, Record, SharedByPrincipal, SharedStore,
+        StoreError, StoreErrorKind, When, Which, Written,
     },
 };
 
@@ -102,29 +102,13 @@ impl Engine {
         self.watch.call(Operation::Get, key, call).await
     }
 
-    /// The same without a future; `None` where that may take waiting.
-    pub(crate) fn get_now(
-        &self,
-        limits: &Limits,
-        key: &StoreKey,
-    ) -> Option<Result<Option<Record>, StoreError>> {
-        self.now(limits, Operation::Get, || self.store.0.get_now(key))
-    }
-
-    fn now<T>(
-        &self,
-        limits: &Limits,
-        operation: Operation,
-        call: impl FnOnce() -> Option<Result<T, StoreError>>,
-    ) -> Option<Result<T, StoreError>> {
+    /// The store, if it is a part of this process: its calls are over when they return.
+    pub(crate) fn at_hand(&self, limits: &Limits) -> Option<AtHand<'_>> {
         // Who follows the calls sees each as a span, and that belongs to a future.
         if self.in_flight.load(Relaxed) >= limits.in_flight || Watch::is_traced() {
             return None;
         }
-        let measure = self.watch.measure(operation);
-        let done = call()?;
-        measure.ended(done.as_ref().err());
-        Some(done)
+        Some(AtHand { store: self.store.0.at_hand()?, watch: &self.watch })
     }
 
     /// A write. `repeat`: what it does to be made twice.
@@ -136,9 +120,8 @@ impl Engine {
         when: When,
         repeat: Repeat,
     ) -> Result<Written, StoreError> {
-        let now = self.now(limits, Operation::Set, || self.store.0.set_now(key, record, when));
-        if let Some(done) = now {
-            return done;
+        if let Some(written) = self.at_hand(limits).and_then(|store| store.set(key, record, when)) {
+            return Ok(written);
         }
         // A record of `Layout::Plain` that is in the way of a new one does not tell whose it is.
         let told = repeat == Repeat::Harmless && (key.layout() == Layout::Native || when != When::Absent);
@@ -153,10 +136,6 @@ impl Engine {
         key: &StoreKey,
         expires_at: Timestamp,
     ) -> Result<bool, StoreError> {
-        let now = self.now(limits, Operation::Touch, || self.store.0.touch_now(key, expires_at));
-        if let Some(done) = now {
-            return done;
-        }
         let call = self.bounded(limits, || self.store.0.touch(key, expires_at));
         self.watch.call(Operation::Touch, key, Box::pin(call)).await
     }
@@ -285,6 +264,34 @@ impl Engine {
             Ok(done) => done,
             Err(_) => Err(StoreError::in_doubt(Own("it did not answer in time"))),
         }
+    }
+}
+
+/// A store that is asked without waiting for it.
+pub(crate) struct AtHand<'a> {
+    store: &'a dyn store::AtHand,
+    watch: &'a Watch,
+}
+
+impl AtHand<'_> {
+    pub(crate) fn get(&self, key: &StoreKey) -> Option<Record> {
+        self.measured(Operation::Get, || self.store.get(key))
+    }
+
+    /// `None`: it may be done by who waits for it.
+    pub(crate) fn set(&self, key: &StoreKey, record: &Record, when: When) -> Option<Written> {
+        self.measured(Operation::Set, || self.store.set(key, record, when))
+    }
+
+    pub(crate) fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> bool {
+        self.measured(Operation::Touch, || self.store.touch(key, expires_at))
+    }
+
+    fn measured<T>(&self, operation: Operation, call: impl FnOnce() -> T) -> T {
+        let measure = self.watch.measure(operation);
+        let done = call();
+        measure.ended(None);
+        done
     }
 }
 

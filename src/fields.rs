@@ -2,7 +2,7 @@
 
 use serde::ser::{self, Impossible, Serialize, SerializeMap, SerializeStruct, Serializer};
 
-use crate::object::{Object, Place};
+use crate::object::{Entry, Object, Place};
 
 /// The object that a struct or a map serializes to. `None`: it is neither, or has a key that is no text, or is
 /// very large.
@@ -10,8 +10,8 @@ pub(crate) fn of<T: Serialize + ?Sized>(value: &T) -> Option<Result<Object, serd
     let mut fields = Fields::default();
     match value.serialize(&mut fields) {
         Ok(()) => {
-            let Fields { text, places, .. } = fields;
-            Some(Ok(Object::of_places(text.into(), places.into_iter())))
+            let Fields { text, entries, .. } = fields;
+            Some(Ok(Object::of_entries(text.into(), entries)))
         }
         Err(Problem::Json(error)) => Some(Err(error)),
         Err(Problem::Other) => None,
@@ -22,7 +22,7 @@ pub(crate) fn of<T: Serialize + ?Sized>(value: &T) -> Option<Result<Object, serd
 #[derive(Default)]
 struct Fields {
     text: Vec<u8>,
-    places: Vec<(Place, Place)>,
+    entries: Vec<Entry>,
     key: Place,
 }
 
@@ -43,7 +43,7 @@ impl ser::Error for Problem {
 impl Fields {
     fn with_capacity(&mut self, fields: usize) -> &mut Self {
         self.text.reserve(32 * fields);
-        self.places.reserve(fields);
+        self.entries.reserve(fields);
         self
     }
 
@@ -58,7 +58,7 @@ impl Fields {
         let from = self.text.len();
         serde_json::to_writer(&mut self.text, value)?;
         let place = self.since(from)?;
-        self.places.push((self.key, place));
+        self.entries.push(Entry::at(self.key, place));
         Ok(())
     }
 

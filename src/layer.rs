@@ -23,7 +23,7 @@ use crate::{
     observe::Observer,
     session::Main,
     store::{ByPrincipal, Guarantee, SharedByPrincipal, SharedStore, Store},
-    transport::{Carrier, Transport},
+    transport::Carrier,
 };
 
 /// The session layer: put it around a router, after its routes.
@@ -135,12 +135,7 @@ impl<K, L> SessionLayer<K, L> {
             observer: Observer::new("axum.sid", engine.watch()),
             engine,
             predecessor: None,
-            carrier: Carrier {
-                transport: Transport::cookie(),
-                name: "axum.sid".into(),
-                keys: None,
-                style: Style::MaxAge,
-            },
+            carrier: Carrier::new("axum.sid", None, Style::MaxAge),
             cookie: CookieOptions::default(),
             lifetime: Lifetime::default(),
             hooks: Hooks::default(),
@@ -241,8 +236,9 @@ impl<K, L> SessionLayer<K, L> {
             Arc::make_mut(&mut config).codec = Codec::Koa { signed };
         }
         config.check().map_err(ConfigError)?;
-        let observer = Observer::new(&config.carrier.name, config.engine.watch());
-        Arc::make_mut(&mut config).observer = observer;
+        let complete = Arc::make_mut(&mut config);
+        complete.observer = Observer::new(&complete.carrier.name, complete.engine.watch());
+        complete.carrier.prepare(&complete.cookie);
         Ok(self.ready.get_or_init(|| config).clone())
     }
 }

@@ -21,9 +21,16 @@ pub(crate) struct Object {
 }
 
 #[derive(Clone)]
-struct Entry {
+pub(crate) struct Entry {
     key: Piece,
     value: Piece,
+}
+
+impl Entry {
+    /// One whose key and value lie at these places of the source.
+    pub(crate) fn at(key: Place, value: Place) -> Self {
+        Self { key: Piece::At(key), value: Piece::At(value) }
+    }
 }
 
 /// A stretch of JSON text: of the source, or on its own. A key is stored without quotes and escapes.
@@ -107,10 +114,9 @@ impl Object {
         }
     }
 
-    /// An object from text that holds its keys and values at these places.
-    pub(crate) fn of_places(source: Bytes, places: impl Iterator<Item = (Place, Place)>) -> Self {
-        let entries = places.map(|(key, value)| Entry { key: Piece::At(key), value: Piece::At(value) });
-        Self { entries: entries.collect(), source }
+    /// An object from text that holds its entries.
+    pub(crate) fn of_entries(source: Bytes, entries: Vec<Entry>) -> Self {
+        Self { source, entries }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -206,8 +206,8 @@ proptest! {
                 Scheme::Keygrip | Scheme::Express => KeyRing::secrets(scheme, &["key"]),
             });
             let signed = keys.is_some();
-            let transport = Transport::cookie().or(Transport::bearer());
-            let carrier = Carrier { transport, name: "sid".into(), keys, style: Style::MaxAge };
+            let mut carrier = Carrier::new("sid", keys, Style::MaxAge);
+            carrier.transport = Transport::cookie().or(Transport::bearer());
             for bytes in [&bytes[..], text.as_bytes(), &[b"sid=", &bytes[..]].concat()] {
                 let Ok(value) = HeaderValue::from_bytes(bytes) else { continue };
                 let headers = HeaderMap::from_iter([(header::COOKIE, value.clone()), (header::AUTHORIZATION, value)]);

@@ -23,7 +23,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    commit::{Committing, close_idle},
+    commit::{Committing, close_at_once},
     config::Config,
     cookie::path_matches,
     error::{Error, Operation},
@@ -206,13 +206,17 @@ where
                         state.flags.closed.store(true, Relaxed);
                         return Poll::Ready(Ok(response));
                     }
-                    let next = if !(state.config.commit_on)(response.status()) {
-                        Step::Closing { close: Box::pin(discard(state, response)) }
-                    } else if let Some(debt) = close_idle(&state) {
-                        return Poll::Ready(Ok(tell(&state, debt, response)));
-                    } else {
-                        let commit = Committing::new(state.clone());
-                        Step::Committing { commit, state: Some(state), response: Some(response) }
+                    if !(state.config.commit_on)(response.status()) {
+                        this.step.set(Step::Closing { close: Box::pin(discard(state, response)) });
+                        continue;
+                    }
+                    let next = match close_at_once(&state) {
+                        Some(Ok(debt)) => return Poll::Ready(Ok(tell(&state, debt, response))),
+                        Some(Err(error)) => Step::Closing { close: Box::pin(fail(state, response, error)) },
+                        None => {
+                            let commit = Committing::new(state.clone());
+                            Step::Committing { commit, state: Some(state), response: Some(response) }
+                        }
                     };
                     this.step.set(next);
                 }
@@ -286,8 +290,8 @@ fn tell(state: &State, Debt { owed, way }: Debt, mut response: Response) -> Resp
     let config = &*state.config;
     let headers = response.headers_mut();
     if config.cache_headers && (state.is_used() || owed.is_some()) {
-        for name in (0..config.carrier.ways()).filter_map(|way| config.carrier.vary(way)) {
-            add_vary(headers, name.into());
+        for name in config.carrier.vary() {
+            add_vary(headers, name);
         }
     }
     let Some(owed) = owed else { return response };
@@ -296,32 +300,31 @@ fn tell(state: &State, Debt { owed, way }: Debt, mut response: Response) -> Resp
     }
     match owed {
         Owed::Cookie { id, options, life, at } => {
-            let options = options.as_deref().unwrap_or(&config.cookie);
-            config.carrier.write(headers, way, &Issue { id: &id, options, life, at });
+            config.carrier.write(headers, way, &Issue { id: &id, own: options.as_deref(), life, at });
         }
         Owed::Removal { options } => {
-            config.carrier.clear(headers, way, options.as_deref().unwrap_or(&config.cookie));
+            config.carrier.clear(headers, way, options.as_deref());
         }
     }
     response
 }
 
-fn add_vary(headers: &mut HeaderMap, name: HeaderValue) {
-    let name = match headers.entry(VARY) {
-        Entry::Vacant(vacant) => {
-            vacant.insert(name);
+fn add_vary(headers: &mut HeaderMap, name: &HeaderValue) {
+    let mut values = match headers.entry(VARY) {
+        Entry::Vacant(none) => {
+            none.insert(name.clone());
             return;
         }
-        Entry::Occupied(_) => name,
+        Entry::Occupied(values) => values,
     };
-    let there = headers.get_all(VARY).iter().any(|value| {
+    let there = values.iter().any(|value| {
         value.as_bytes().split(|b| *b == b',').any(|part| {
             let part = part.trim_ascii();
             part == b"*" || part.eq_ignore_ascii_case(name.as_bytes())
         })
     });
     if !there {
-        headers.append(VARY, name);
+        values.append(name.clone());
     }
 }
 

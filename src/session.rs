@@ -9,7 +9,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    commit::{self, Committing, Saved},
+    commit::{self, Saved},
     cookie::CookieOptions,
     error::{Error, Kind},
     id::{SessionId, StoreKey},
@@ -72,8 +72,7 @@ impl<T: SessionData, K> Session<T, K> {
     /// # Errors
     /// When the store fails (never for "no session"), or what is stored does not fit `T`.
     pub async fn get(&self) -> Result<Arc<T>, Error> {
-        self.state.load().await?;
-        let data = self.state.data();
+        let data = self.state.loaded().await?;
         view::read(data.object()).map(Arc::new).map_err(|e| Error::json(&e))
     }
 
@@ -89,8 +88,7 @@ impl<T: SessionData, K> Session<T, K> {
     /// # Errors
     /// As [`get`](Self::get); and when `T` cannot be written as a JSON object.
     pub async fn update<R>(&self, change: impl FnOnce(&mut T) -> R + Send) -> Result<R, Error> {
-        self.state.load().await?;
-        edit(&mut self.state.data(), change)
+        edit(&mut *self.state.loaded().await?, change)
     }
 
     /// Reads, changes and writes the session in the store, now: as often as it takes until no other request comes
@@ -112,9 +110,8 @@ impl<T: SessionData, K> Session<T, K> {
     /// # Errors
     /// As [`update`](Self::update).
     pub async fn set(&self, value: T) -> Result<(), Error> {
-        self.state.load().await?;
         let object = Object::of(&value).map_err(|e| Error::json(&e))?;
-        self.state.data().replace(object);
+        self.state.loaded().await?.replace(object);
         Ok(())
     }
 
@@ -162,10 +159,9 @@ impl<T: SessionData, K> Session<T, K> {
     /// When the store fails; [`is_gone`](Error::is_gone) when the session has ended meanwhile (nothing was
     /// saved); when it is too large.
     pub async fn save(&self) -> Result<Saved, Error> {
-        self.state.load().await?;
-        let has_content = !self.state.data().object().is_empty();
+        let has_content = !self.state.loaded().await?.object().is_empty();
         self.must_be_savable(has_content)?;
-        Committing::new(self.state.clone()).await
+        commit::save(&self.state).await
     }
 
     /// The session's id; for a new session the one that it will get. Handle it like a password.
@@ -190,8 +186,7 @@ impl<T: SessionData, K> Session<T, K> {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn cookie(&self) -> Result<CookieOptions, Error> {
-        self.state.load().await?;
-        let data = self.state.data();
+        let data = self.state.loaded().await?;
         Ok(data.cookie().unwrap_or(&self.state.config.cookie).clone())
     }
 
@@ -216,8 +211,7 @@ impl<T: SessionData, K> Session<T, K> {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn principal(&self) -> Result<Option<String>, Error> {
-        self.state.load().await?;
-        Ok(self.state.data().principal().map(str::to_owned))
+        Ok(self.state.loaded().await?.principal().map(str::to_owned))
     }
 
     /// Says whom the session belongs to: a user's id, kept beside the data where stores can find it. Call it at
@@ -230,8 +224,7 @@ impl<T: SessionData, K> Session<T, K> {
         if self.state.config.codec.layout() == Layout::Plain {
             return Err(Error::data("have no room for a principal in the layouts of koa and express"));
         }
-        self.state.load().await?;
-        self.state.data().set_principal(Some(principal.into()));
+        self.state.loaded().await?.set_principal(Some(principal.into()));
         Ok(())
     }
 
@@ -248,8 +241,7 @@ impl<T: SessionData, K> Session<T, K> {
 
     /// Under which key the store has this session.
     pub(crate) async fn stored_key(&self) -> Result<Option<StoreKey>, Error> {
-        self.state.load().await?;
-        Ok(self.state.data().origin.as_ref().map(|origin| origin.key.clone()))
+        Ok(self.state.loaded().await?.origin.as_ref().map(|origin| origin.key.clone()))
     }
 
     /// Saves the session whether or not anything was changed, if the request uses it: a deferred one that nobody
@@ -302,8 +294,7 @@ impl<K> Session<Map, K> {
     /// # Errors
     /// As [`get`](Self::get); and when the value does not fit `V`.
     pub async fn value<V: DeserializeOwned>(&self, key: &str) -> Result<Option<V>, Error> {
-        self.state.load().await?;
-        let data = self.state.data();
+        let data = self.state.loaded().await?;
         data.object().get(key).map(read_value).transpose().map_err(|e| Error::json(&e))
     }
 
@@ -312,9 +303,8 @@ impl<K> Session<Map, K> {
     /// # Errors
     /// As [`get`](Self::get); and when the value cannot be written as JSON.
     pub async fn insert(&self, key: &str, value: impl Serialize + Send) -> Result<(), Error> {
-        self.state.load().await?;
         let text = serde_json::to_vec(&value).map_err(|e| Error::json(&e))?;
-        let mut data = self.state.data();
+        let mut data = self.state.loaded().await?;
         if !data.object().get(key).is_some_and(|old| same_value(old, &text)) {
             data.object_mut().put(key, &text);
         }
@@ -326,8 +316,7 @@ impl<K> Session<Map, K> {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn remove(&self, key: &str) -> Result<(), Error> {
-        self.state.load().await?;
-        let mut data = self.state.data();
+        let mut data = self.state.loaded().await?;
         if data.object().get(key).is_some() {
             data.object_mut().remove(key);
         }
@@ -350,8 +339,7 @@ impl<K> Session<Map, K> {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn clear(&self) -> Result<(), Error> {
-        self.state.load().await?;
-        self.state.data().replace(Object::default());
+        self.state.loaded().await?.replace(Object::default());
         Ok(())
     }
 }

@@ -4,13 +4,13 @@ use std::{fmt, sync::Arc};
 
 use axum::http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{AUTHORIZATION, COOKIE, SET_COOKIE},
+    header::{AUTHORIZATION, COOKIE, Entry, SET_COOKIE},
 };
 use memchr::memchr;
 
 use crate::{
     clock::Timestamp,
-    cookie::{CookieLife, CookieOptions, Style, set_cookie},
+    cookie::{Attributes, CookieLife, CookieOptions, Style},
     id::SessionId,
     keyring::{KeyRing, Scheme},
 };
@@ -114,6 +114,18 @@ impl Transport {
     }
 }
 
+impl Way {
+    /// The request header that brings the id.
+    fn vary(&self) -> Option<HeaderName> {
+        match self {
+            Self::Cookie => Some(COOKIE),
+            Self::Header(name) => Some(name.clone()),
+            Self::Bearer => Some(AUTHORIZATION),
+            Self::Custom(custom) => custom.vary(),
+        }
+    }
+}
+
 impl fmt::Debug for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -145,7 +157,8 @@ pub(crate) struct Presented {
 /// A `Set-Cookie` to be: who gets what, until when.
 pub(crate) struct Issue<'a> {
     pub(crate) id: &'a SessionId,
-    pub(crate) options: &'a CookieOptions,
+    /// The visitor's own settings, if there are any.
+    pub(crate) own: Option<&'a CookieOptions>,
     pub(crate) life: CookieLife,
     /// The moment that the life is counted from.
     pub(crate) at: Timestamp,
@@ -158,9 +171,28 @@ pub(crate) struct Carrier {
     pub(crate) name: Box<str>,
     pub(crate) keys: Option<KeyRing>,
     pub(crate) style: Style,
+    /// The layer's cookie settings, as they are sent to most visitors.
+    attributes: Attributes,
+    overwrite: bool,
+    /// The request headers that decide which session a response is about.
+    vary: Vec<HeaderValue>,
 }
 
 impl Carrier {
+    pub(crate) fn new(name: &str, keys: Option<KeyRing>, style: Style) -> Self {
+        let (transport, name) = (Transport::cookie(), name.into());
+        let cookie = CookieOptions::default();
+        let attributes = Attributes::of(&cookie, style);
+        Self { transport, name, keys, style, attributes, overwrite: cookie.overwrite, vary: Vec::new() }
+    }
+
+    /// Makes once what all responses have in common, when the settings are complete.
+    pub(crate) fn prepare(&mut self, cookie: &CookieOptions) {
+        self.attributes = Attributes::of(cookie, self.style);
+        self.overwrite = cookie.overwrite;
+        self.vary = self.transport.0.iter().filter_map(Way::vary).map(Into::into).collect();
+    }
+
     /// Takes from the headers what [`read`](Self::read) may need. Copies no text of a cookie header.
     pub(crate) fn capture(&self, headers: &HeaderMap) -> Captured {
         let mut captured = Captured::default();
@@ -230,20 +262,16 @@ impl Carrier {
     }
 
     /// Tells the client to forget its id.
-    pub(crate) fn clear(&self, headers: &mut HeaderMap, way: usize, options: &CookieOptions) {
+    pub(crate) fn clear(&self, headers: &mut HeaderMap, way: usize, own: Option<&CookieOptions>) {
         match &self.transport.0[way] {
             Way::Cookie => {
-                let send = |headers: &mut HeaderMap, name: &str, value: &str| {
-                    // What has no life is counted from no moment.
-                    let (life, at) = (CookieLife::Removal, Timestamp::EPOCH);
-                    let text = set_cookie(name, value, options, life, at, self.style);
-                    append_cookie(headers, name, text, options.overwrite);
-                };
-                send(headers, &self.name, "");
+                // What has no life is counted from no moment.
+                let end = (CookieLife::Removal, Timestamp::EPOCH);
+                self.send(headers, &self.name, "", own, end);
                 if let Some(keys) = self.keys.as_ref().filter(|keys| keys.scheme() == Scheme::Keygrip) {
                     // As koa does: a browser that keeps it has a signature of nothing.
                     let signature = keys.detached(&self.name, "");
-                    send(headers, &format!("{}.sig", self.name), &signature);
+                    self.send(headers, &format!("{}.sig", self.name), &signature, own, end);
                 }
             }
             Way::Header(name) => insert(headers, name.clone(), ""),
@@ -252,37 +280,39 @@ impl Carrier {
         }
     }
 
-    /// The request header that decides which session a response is about.
-    pub(crate) fn vary(&self, way: usize) -> Option<HeaderName> {
-        match &self.transport.0[way] {
-            Way::Cookie => Some(COOKIE),
-            Way::Header(name) => Some(name.clone()),
-            Way::Bearer => Some(AUTHORIZATION),
-            Way::Custom(custom) => custom.vary(),
-        }
-    }
-
-    /// Every header that could have brought an id.
-    pub(crate) fn ways(&self) -> usize {
-        self.transport.0.len()
+    /// The request headers that decide which session a response is about.
+    pub(crate) fn vary(&self) -> &[HeaderValue] {
+        &self.vary
     }
 
     fn write_cookie(&self, headers: &mut HeaderMap, issue: &Issue<'_>) {
-        let Issue { id, options, life, at } = issue;
-        let send = |headers: &mut HeaderMap, name: &str, value: &str| {
-            let text = set_cookie(name, value, options, *life, *at, self.style);
-            append_cookie(headers, name, text, options.overwrite);
-        };
+        let Issue { id, own, life, at } = *issue;
+        let end = (life, at);
         match &self.keys {
-            None => send(headers, &self.name, id.expose()),
+            None => self.send(headers, &self.name, id.expose(), own, end),
             Some(keys) => {
-                send(headers, &self.name, &keys.seal(id.expose()));
+                self.send(headers, &self.name, &keys.seal(id.expose()), own, end);
                 if keys.scheme() == Scheme::Keygrip {
                     let signature = keys.detached(&self.name, id.expose());
-                    send(headers, &format!("{}.sig", self.name), &signature);
+                    self.send(headers, &format!("{}.sig", self.name), &signature, own, end);
                 }
             }
         }
+    }
+
+    fn send(
+        &self,
+        headers: &mut HeaderMap,
+        name: &str,
+        value: &str,
+        own: Option<&CookieOptions>,
+        (life, at): (CookieLife, Timestamp),
+    ) {
+        let (text, overwrite) = match own {
+            None => (self.attributes.set_cookie(name, value, life, at), self.overwrite),
+            Some(own) => (Attributes::of(own, self.style).set_cookie(name, value, life, at), own.overwrite),
+        };
+        append_cookie(headers, name, text, overwrite);
     }
 }
 
@@ -369,15 +399,23 @@ fn append_cookie(headers: &mut HeaderMap, name: &str, text: String, overwrite: b
     let Ok(mut value) = HeaderValue::try_from(text) else { return };
     // Not printed by whoever logs the response, and in HTTP/2 in no table that requests share.
     value.set_sensitive(true);
-    if overwrite && headers.get_all(SET_COOKIE).iter().any(|v| is_cookie_named(v, name)) {
-        let others: Vec<_> =
-            headers.get_all(SET_COOKIE).iter().filter(|v| !is_cookie_named(v, name)).cloned().collect();
-        headers.remove(SET_COOKIE);
+    let mut lines = match headers.entry(SET_COOKIE) {
+        Entry::Vacant(none) => {
+            none.insert(value);
+            return;
+        }
+        Entry::Occupied(lines) => lines,
+    };
+    if overwrite && lines.iter().any(|line| is_cookie_named(line, name)) {
+        let others: Vec<_> = lines.iter().filter(|line| !is_cookie_named(line, name)).cloned().collect();
+        lines.remove();
         for other in others {
             headers.append(SET_COOKIE, other);
         }
+        headers.append(SET_COOKIE, value);
+    } else {
+        lines.append(value);
     }
-    headers.append(SET_COOKIE, value);
 }
 
 fn is_cookie_named(value: &HeaderValue, name: &str) -> bool {

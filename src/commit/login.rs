@@ -9,8 +9,8 @@ use crate::{
 };
 
 /// Whose the session becomes by this save, if it is a login. `begins`: it is a new session.
-pub(super) fn who_logs_in(data: &Data, begins: bool) -> Option<Box<str>> {
-    data.principal().filter(|now| begins || data.base_principal.as_deref() != Some(now)).map(Into::into)
+pub(super) fn who_logs_in(data: &Data, begins: bool) -> Option<&str> {
+    data.principal().filter(|now| begins || data.base_principal.as_deref() != Some(now))
 }
 
 /// The moment of a login.

@@ -66,11 +66,11 @@ pub(super) async fn swap(state: &State, repeat: Repeat, now: Timestamp) -> Resul
     };
     let (old, principal) = {
         let data = state.data();
-        (data.origin.clone().ok_or_else(Error::gone)?, who_logs_in(&data, false))
+        (data.origin.clone().ok_or_else(Error::gone)?, who_logs_in(&data, false).map(Into::into))
     };
     let when = When::Tagged(old.tag);
     let login = login_at(state, principal).await;
-    let version = version(state, false, login, now)?;
+    let version = version(&state.config, &state.data(), false, login, now)?;
     let (operation, written) = match &renewed {
         // In a box: what is seldom done is not to make every write's future larger.
         Some(new) => {
@@ -90,7 +90,7 @@ pub(super) async fn swap(state: &State, repeat: Repeat, now: Timestamp) -> Resul
             if saved == Saved::Rotated {
                 state.settle(intent);
             }
-            adopt(state, id, key, version);
+            adopt(state, &mut state.data(), id, key, version);
             Ok(Swap::Done(saved))
         }
         Written::Gone => Err(Error::gone()),

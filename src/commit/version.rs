@@ -5,13 +5,14 @@ use std::mem;
 use crate::{
     clock::Timestamp,
     codec::Head,
+    config::Config,
     error::{Error, Kind},
     hooks::Draft,
     id::{SessionId, StoreKey},
     lifetime::Life,
     object::merge,
     observe::Sight,
-    state::{Origin, Owed, State},
+    state::{Data, Origin, Owed, State},
     store::Record,
 };
 
@@ -40,13 +41,12 @@ pub(super) struct Version {
 
 /// Encodes the session as it is now. `login`: from which moment on it is its principal's.
 pub(super) fn version(
-    state: &State,
+    config: &Config,
+    data: &Data,
     begins: bool,
     login: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Version, Error> {
-    let config = &*state.config;
-    let data = state.data();
     let created = data.base.head.created.filter(|_| !begins).unwrap_or(now);
     let head = Head {
         created: Some(created),
@@ -73,8 +73,7 @@ pub(super) fn version(
 }
 
 /// The version is in the store: it is what the next changes are compared with.
-pub(super) fn adopt(state: &State, id: SessionId, key: StoreKey, version: Version) {
-    let mut data = state.data();
+pub(super) fn adopt(state: &State, data: &mut Data, id: SessionId, key: StoreKey, version: Version) {
     let Version { record, head, life, at, edition } = version;
     let sight = Sight { created: head.created, expires_at: record.expires_at, bytes: record.data.len() };
     state.config.observer.stored(data.origin.as_ref().map(|old| &old.key), &key, sight);

@@ -1,7 +1,5 @@
 //! The text of `Set-Cookie`: the usual one, koa's and express's.
 
-use std::fmt::Write as _;
-
 use ::cookie::SameSite;
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
@@ -30,102 +28,74 @@ pub(crate) enum CookieLife {
     Removal,
 }
 
-/// The text of a `Set-Cookie`.
-pub(crate) fn set_cookie(
-    name: &str,
-    value: &str,
-    options: &CookieOptions,
-    life: CookieLife,
-    now: Timestamp,
+/// What a `Set-Cookie` says behind the value. All of it but when the cookie ends is the same for each visitor without settings
+/// of their own, and is made once.
+#[derive(Clone, Debug)]
+pub(crate) struct Attributes {
     style: Style,
-) -> String {
-    let mut text = String::with_capacity(name.len() + value.len() + 128);
-    text.push_str(name);
-    text.push('=');
-    text.push_str(value);
-    match style {
-        Style::MaxAge => write_attributes(&mut text, options, life, now),
-        Style::Koa => write_koa_attributes(&mut text, options, life),
-        Style::Express => write_express_attributes(&mut text, options, life),
-    }
-    text
+    /// Those that stand before the end, and behind it.
+    before: Box<str>,
+    after: Box<str>,
 }
 
-fn write_attributes(text: &mut String, options: &CookieOptions, life: CookieLife, now: Timestamp) {
-    push(text, "; Path=", &options.path);
-    if let Some(domain) = &options.domain {
-        push(text, "; Domain=", domain);
-    }
-    match life {
-        CookieLife::BrowserSession => {}
-        CookieLife::Until(end) => {
-            let seconds = end.saturating_since(now).min(MAX_AGE_LIMIT).as_millis().div_ceil(1000);
-            // Writing to a `String` does not fail.
-            let _ = write!(text, "; Max-Age={seconds}");
+impl Attributes {
+    pub(crate) fn of(options: &CookieOptions, style: Style) -> Self {
+        let (mut before, mut after) = (String::new(), String::new());
+        match style {
+            Style::MaxAge => {
+                push(&mut before, "; Path=", &options.path);
+                push_some(&mut before, "; Domain=", options.domain.as_deref());
+                push_some(&mut after, "; SameSite=", options.same_site.map(same_site_name));
+                push_if(&mut after, "; Secure", options.secure);
+                push_if(&mut after, "; HttpOnly", options.http_only);
+                push_if(&mut after, "; Partitioned", options.partitioned);
+                push_some(&mut after, "; Priority=", options.priority.map(priority_name));
+            }
+            Style::Koa => {
+                let (priority, same_site) =
+                    (options.priority.map(priority_name), options.same_site.map(same_site_name));
+                push(&mut before, "; path=", &options.path);
+                push_some(&mut after, "; domain=", options.domain.as_deref());
+                push_some(&mut after, "; priority=", priority.map(str::to_ascii_lowercase).as_deref());
+                push_some(&mut after, "; samesite=", same_site.map(str::to_ascii_lowercase).as_deref());
+                push_if(&mut after, "; secure", options.secure);
+                push_if(&mut after, "; httponly", options.http_only);
+                push_if(&mut after, "; partitioned", options.partitioned);
+            }
+            Style::Express => {
+                push_some(&mut before, "; Domain=", options.domain.as_deref());
+                push(&mut before, "; Path=", &options.path);
+                push_if(&mut after, "; HttpOnly", options.http_only);
+                push_if(&mut after, "; Secure", options.secure);
+                push_if(&mut after, "; Partitioned", options.partitioned);
+                push_some(&mut after, "; Priority=", options.priority.map(priority_name));
+                push_some(&mut after, "; SameSite=", options.same_site.map(same_site_name));
+            }
         }
-        // Both, since old browsers know only `Expires` and a removal must not fail.
-        CookieLife::Removal => text.push_str("; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"),
+        Self { style, before: before.into(), after: after.into() }
     }
-    if let Some(same_site) = options.same_site {
-        push(text, "; SameSite=", same_site_name(same_site));
-    }
-    for (word, on) in [
-        ("; Secure", options.secure),
-        ("; HttpOnly", options.http_only),
-        ("; Partitioned", options.partitioned),
-    ] {
-        if on {
-            text.push_str(word);
-        }
-    }
-    if let Some(priority) = options.priority {
-        push(text, "; Priority=", priority_name(priority));
-    }
-}
 
-fn write_koa_attributes(text: &mut String, options: &CookieOptions, life: CookieLife) {
-    push(text, "; path=", &options.path);
-    push_expires(text, "; expires=", life);
-    if let Some(domain) = &options.domain {
-        push(text, "; domain=", domain);
-    }
-    if let Some(priority) = options.priority {
-        push(text, "; priority=", &priority_name(priority).to_ascii_lowercase());
-    }
-    if let Some(same_site) = options.same_site {
-        push(text, "; samesite=", &same_site_name(same_site).to_ascii_lowercase());
-    }
-    for (word, on) in [
-        ("; secure", options.secure),
-        ("; httponly", options.http_only),
-        ("; partitioned", options.partitioned),
-    ] {
-        if on {
-            text.push_str(word);
-        }
-    }
-}
-
-fn write_express_attributes(text: &mut String, options: &CookieOptions, life: CookieLife) {
-    if let Some(domain) = &options.domain {
-        push(text, "; Domain=", domain);
-    }
-    push(text, "; Path=", &options.path);
-    push_expires(text, "; Expires=", life);
-    for (word, on) in [
-        ("; HttpOnly", options.http_only),
-        ("; Secure", options.secure),
-        ("; Partitioned", options.partitioned),
-    ] {
-        if on {
-            text.push_str(word);
-        }
-    }
-    if let Some(priority) = options.priority {
-        push(text, "; Priority=", priority_name(priority));
-    }
-    if let Some(same_site) = options.same_site {
-        push(text, "; SameSite=", same_site_name(same_site));
+    /// The text of a `Set-Cookie`.
+    pub(crate) fn set_cookie(&self, name: &str, value: &str, life: CookieLife, now: Timestamp) -> String {
+        let mut digits = itoa::Buffer::new();
+        let date = match life {
+            CookieLife::Until(end) if self.style != Style::MaxAge => http_date(end),
+            CookieLife::Removal => http_date(Timestamp::EPOCH),
+            CookieLife::Until(_) | CookieLife::BrowserSession => String::new(),
+        };
+        let (word, end) = match (self.style, life) {
+            (_, CookieLife::BrowserSession) => ("", ""),
+            (Style::MaxAge, CookieLife::Until(end)) => {
+                let seconds = end.saturating_since(now).min(MAX_AGE_LIMIT).as_millis().div_ceil(1000);
+                ("; Max-Age=", digits.format(seconds))
+            }
+            // Both, since old browsers know only `Expires` and a removal must not fail.
+            (Style::MaxAge, CookieLife::Removal) => ("; Max-Age=0; Expires=", &*date),
+            (Style::Koa, _) => ("; expires=", &*date),
+            (Style::Express, _) => ("; Expires=", &*date),
+        };
+        // Exactly as long as it will be: of a text with room left a header would allocate a second thing.
+        [name, "=", value, &self.before, word, end, &self.after].concat()
     }
 }
 
@@ -134,14 +104,16 @@ fn push(text: &mut String, name: &str, value: &str) {
     text.push_str(value);
 }
 
-fn push_expires(text: &mut String, name: &str, life: CookieLife) {
-    let end = match life {
-        CookieLife::BrowserSession => return,
-        CookieLife::Until(end) => end,
-        CookieLife::Removal => Timestamp::EPOCH,
-    };
-    text.push_str(name);
-    text.push_str(&http_date(end));
+fn push_some(text: &mut String, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        push(text, name, value);
+    }
+}
+
+fn push_if(text: &mut String, word: &str, on: bool) {
+    if on {
+        text.push_str(word);
+    }
 }
 
 /// RFC 9110 section 5.6.7: `Sun, 06 Nov 1994 08:49:37 GMT`.
@@ -223,7 +195,8 @@ mod tests {
             (Style::Express, &plain, removal, "; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT"),
         ];
         for (style, options, life, expected) in table {
-            let line = set_cookie("sid", "abc", options, life, now, style);
+            let line = Attributes::of(options, style).set_cookie("sid", "abc", life, now);
+            assert_eq!(line.len(), line.capacity(), "{line}");
             assert_eq!(line, format!("sid=abc{expected}"), "{style:?} {life:?}");
         }
         assert_eq!(http_date(Timestamp::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");

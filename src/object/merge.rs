@@ -9,12 +9,12 @@ use super::{Entry, Object, Piece, read_value};
 
 impl Object {
     /// What leads from `self` to `other`: each key that differs, with its new text, or `None` where it is gone.
-    pub(crate) fn changes_to<'a>(&'a self, other: &'a Self) -> Vec<Change<'a>> {
+    pub(crate) fn changes_to<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Change<'a>> {
         let written = self.written(other, MAX_DEPTH);
         let written =
             written.map(|e| (String::from_utf8_lossy(other.bytes(&e.key)), Some(other.bytes(&e.value))));
         let removed = self.removed(other).map(|key| (String::from_utf8_lossy(key), None));
-        written.chain(removed).collect()
+        written.chain(removed)
     }
 
     /// The entries of `other` that are new or have another value.
@@ -180,8 +180,7 @@ mod tests {
     fn changes_are_told_key_by_key() {
         let base = object(r#"{"a":1,"b":[2],"c":3}"#);
         let told = |other: &Object| {
-            let changes = base.changes_to(other);
-            let told = changes.iter().map(|(key, value)| match value {
+            let told = base.changes_to(other).map(|(key, value)| match value {
                 Some(value) => format!("{key}={}", String::from_utf8_lossy(value)),
                 None => format!("-{key}"),
             });

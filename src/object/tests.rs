@@ -61,7 +61,8 @@ fn what_is_copied_at_once_is_what_would_be_written() {
     }
     // A struct's keys and values stand there without anything between them.
     let places = [((0, 1), (1, 2)), ((2, 3), (3, 4)), ((4, 5), (8, 9))];
-    let object = Object::of_places(Bytes::from_static(b"a1b2c\":34"), places.into_iter());
+    let entries = places.into_iter().map(|(key, value)| Entry::at(key, value)).collect();
+    let object = Object::of_entries(Bytes::from_static(b"a1b2c\":34"), entries);
     assert!(object.entries.iter().all(|entry| object.member(entry).is_none()));
     assert_eq!(text(&object), r#"{"a":1,"b":2,"c":4}"#);
 }

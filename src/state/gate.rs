@@ -32,6 +32,11 @@ impl Gate {
         self.state.compare_exchange(OPEN, SHUT, Acquire, Relaxed).ok().map(|_| Inside(self))
     }
 
+    /// Whether somebody is inside, at this moment.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.state.load(Relaxed) != OPEN
+    }
+
     pub(crate) async fn enter(&self) -> Inside<'_> {
         match self.try_enter() {
             Some(inside) => inside,

@@ -2,12 +2,14 @@
 
 use std::{
     future::Future,
-    mem,
     pin::Pin,
-    sync::atomic::Ordering::{Relaxed, Release},
+    sync::{
+        MutexGuard,
+        atomic::Ordering::{Relaxed, Release},
+    },
 };
 
-use super::{Origin, State, gate::Inside};
+use super::{Data, Origin, State};
 use crate::{
     clock::Timestamp,
     codec::Content,
@@ -24,85 +26,101 @@ use crate::{
 /// What is left of a load, where it has to be waited for.
 type Rest<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
 
+/// A record that has been read.
+struct Fetched {
+    tag: Tag,
+    expires_at: Timestamp,
+    principal: Option<Box<str>>,
+    content: Content,
+    /// As long as the store has it.
+    bytes: usize,
+}
+
 /// A load that has begun.
 enum Load<'a> {
-    /// As always where the store has its answer at once: nothing was allocated for a future.
-    Done(Result<(), Error>),
+    /// As always where the store has its answer at once: one lock, and nothing allocated for a future.
+    Done(MutexGuard<'a, Data>),
     Rest(Rest<'a>),
 }
 
 impl State {
-    /// Loads the session, once, however many ask and whenever.
-    pub(crate) async fn load(&self) -> Result<(), Error> {
+    /// The session's data, loaded on first use, however many ask and whenever.
+    pub(crate) async fn loaded(&self) -> Result<MutexGuard<'_, Data>, Error> {
         self.flags.used.store(true, Relaxed);
-        self.load_quietly().await
+        let rest = match self.begin_load() {
+            Load::Done(data) => return Ok(data),
+            Load::Rest(rest) => rest,
+        };
+        rest.await?;
+        Ok(self.data())
     }
 
-    /// The same for the layer itself, which is no use of the session.
+    /// The same for who needs no more than that it is loaded.
+    pub(crate) async fn load(&self) -> Result<(), Error> {
+        self.loaded().await.map(drop)
+    }
+
+    /// Loads the session for the layer itself, which is no use of it.
     pub(crate) async fn load_quietly(&self) -> Result<(), Error> {
-        if self.is_loaded() {
-            return Ok(());
-        }
-        match self.begin_load() {
-            Load::Done(done) => done,
-            Load::Rest(rest) => rest.await,
-        }
+        let rest = match self.begin_load() {
+            Load::Done(_) => return Ok(()),
+            Load::Rest(rest) => rest,
+        };
+        rest.await
     }
 
     fn begin_load(&self) -> Load<'_> {
-        match self.loading.try_enter() {
-            Some(alone) => self.load_alone(alone),
-            None => Load::Rest(Box::pin(async move {
-                match self.load_alone(self.loading.enter().await) {
-                    Load::Done(done) => done,
-                    Load::Rest(rest) => rest.await,
-                }
-            })),
-        }
-    }
-
-    fn load_alone<'a>(&'a self, alone: Inside<'a>) -> Load<'a> {
+        let mut data = self.data();
         if self.is_loaded() {
-            return Load::Done(Ok(()));
+            return Load::Done(data);
+        }
+        if self.loading.is_shut() {
+            return Load::Rest(self.rest(None));
         }
         let config = &*self.config;
-        let Some(presented) = self.presented() else {
-            // Nobody to look up. But while the store is away nobody can be given a session either.
-            if config.engine.is_connected() {
-                return Load::Done(self.loaded(Ok(())));
-            }
-            return self.rest(alone, self.wait_for_the_store());
-        };
-        let key = config.key(&presented.id);
-        match config.engine.get_now(&config.limits, &key) {
-            Some(found) if config.predecessor.is_none() || !matches!(found, Ok(None)) => {
-                match self.take_in(presented, key, found) {
-                    None => Load::Done(self.loaded(Ok(()))),
-                    Some(rest) => self.rest(alone, rest),
+        if let Some(presented) = self.presented() {
+            let key = config.key(&presented.id);
+            // What the application or a predecessor is asked about takes waiting.
+            let plain = config.hooks.valid.is_none() && config.predecessor.is_none();
+            let at_hand = config.engine.at_hand(&config.limits).filter(|_| plain);
+            match at_hand.map(|store| self.read(store.get(&key))) {
+                Some(Ok(None)) => self.take_note(&mut data, &presented, &key),
+                Some(Ok(Some(found))) if !self.is_over(&found.content) => {
+                    self.take_in(&mut data, presented, key, found);
                 }
+                _ => return Load::Rest(self.rest(Some((presented, key)))),
             }
-            _ => self.rest(alone, self.fetch(presented, key)),
+        } else if !config.engine.is_connected() {
+            // Nobody to look up. But while the store is away nobody can be given a session either.
+            return Load::Rest(self.rest(None));
         }
+        self.loaded.store(true, Release);
+        Load::Done(data)
     }
 
-    fn rest<'a>(
-        &'a self,
-        alone: Inside<'a>,
-        rest: impl Future<Output = Result<(), Error>> + Send + 'a,
-    ) -> Load<'a> {
-        Load::Rest(Box::pin(async move {
-            let _alone = alone;
-            self.loaded(rest.await)
-        }))
-    }
-
-    /// Takes note of how a load has ended.
-    fn loaded(&self, done: Result<(), Error>) -> Result<(), Error> {
-        match &done {
-            Ok(()) => self.loaded.store(true, Release),
-            Err(error) => self.failed(error),
-        }
-        done
+    /// Loads alone. `looked_up`: whom, if that is known already.
+    fn rest(&self, looked_up: Option<(Presented, StoreKey)>) -> Rest<'_> {
+        Box::pin(async move {
+            let _alone = self.loading.enter().await;
+            if self.is_loaded() {
+                return Ok(());
+            }
+            let config = &*self.config;
+            let looked_up = looked_up.or_else(|| {
+                let presented = self.presented()?;
+                let key = config.key(&presented.id);
+                Some((presented, key))
+            });
+            let done = match looked_up {
+                Some((presented, key)) => self.fetch(presented, key).await,
+                None => self.wait_for_the_store().await,
+            };
+            match &done {
+                Ok(()) => self.loaded.store(true, Release),
+                Err(error) => self.failed(error),
+            }
+            done
+        })
     }
 
     /// Tells whoever looks on that this session could not be loaded or saved.
@@ -117,72 +135,66 @@ impl State {
             Ok(None) if config.predecessor.is_some() => take_over(&self.config, &presented.id, &key).await,
             found => found,
         };
-        match self.take_in(presented, key, found) {
-            None => Ok(()),
-            Some(rest) => rest.await,
-        }
-    }
-
-    /// Takes in what was found; gives back what has to be waited for.
-    fn take_in(
-        &self,
-        presented: Presented,
-        key: StoreKey,
-        found: Result<Option<Record>, StoreError>,
-    ) -> Option<Rest<'_>> {
-        let mut record = match found {
-            Ok(Some(record)) => record,
+        let found = match found.and_then(|found| self.read(found)) {
+            Ok(Some(found)) => found,
             Ok(None) => {
-                self.config.observer.unknown(&key);
-                let mut data = self.data();
-                data.way = presented.way;
-                data.unknown = true;
-                return None;
+                self.once(|data| self.take_note(data, &presented, &key));
+                return Ok(());
             }
-            Err(error) => return Some(Box::pin(self.unreadable(presented, key, error))),
+            Err(why) => return self.unreadable(presented, key, why).await,
         };
-        // Not a copy of them: they are shared with other threads, so each copy is counted twice.
-        let data = mem::take(&mut record.data);
-        let bytes = data.len();
-        let content = match self.config.codec.decode(data, &self.config.cookie) {
-            Ok(content) => content,
-            Err(why) => return Some(Box::pin(self.unreadable(presented, key, StoreError::corrupt(why)))),
-        };
-        let sight = Sight { created: content.head.created, expires_at: record.expires_at, bytes };
-        self.config.observer.loaded(&key, sight);
-        if self.is_over(&content) {
-            self.config.observer.invalid(&key);
-            self.adopt(presented, key, record, content);
+        let valid = !self.is_over(&found.content) && self.is_valid(&found.content).await?;
+        let whose = (!valid).then(|| key.clone());
+        self.once(|data| self.take_in(data, presented, key, found));
+        if let Some(key) = whose {
+            config.observer.invalid(&key);
             self.refuse();
-            return None;
         }
-        if let Some(hook) = &self.config.hooks.valid {
-            return Some(Box::pin(async move {
-                let cookie = content.head.cookie.as_deref().unwrap_or(&self.config.cookie).clone();
-                let snapshot = Snapshot::new(content.object.clone(), cookie);
-                let valid = hook(Candidate::new(self.parts(), snapshot)).await;
-                let valid = valid.map_err(|source| Error::new(Kind::Hook { hook: "valid", source }))?;
-                if !valid {
-                    self.config.observer.invalid(&key);
-                }
-                self.adopt(presented, key, record, content);
-                if !valid {
-                    self.refuse();
-                }
-                Ok(())
-            }));
-        }
-        self.adopt(presented, key, record, content);
-        None
+        Ok(())
     }
 
-    fn adopt(&self, presented: Presented, key: StoreKey, record: Record, content: Content) {
-        let Presented { id, stale, way } = presented;
+    /// Fills the data in, unless another load was faster.
+    fn once(&self, fill: impl FnOnce(&mut Data)) {
         let mut data = self.data();
+        if !self.is_loaded() {
+            fill(&mut data);
+        }
+    }
+
+    /// Reads what the store has found.
+    fn read(&self, found: Option<Record>) -> Result<Option<Fetched>, StoreError> {
+        let Some(Record { tag, expires_at, principal, data }) = found else { return Ok(None) };
+        let bytes = data.len();
+        // Not of a copy of them: they are shared with other threads, so each copy is counted twice.
+        let content = self.config.codec.decode(data, &self.config.cookie).map_err(StoreError::corrupt)?;
+        Ok(Some(Fetched { tag, expires_at, principal, content, bytes }))
+    }
+
+    /// There is no such session.
+    fn take_note(&self, data: &mut Data, presented: &Presented, key: &StoreKey) {
+        self.config.observer.unknown(key);
+        data.way = presented.way;
+        data.unknown = true;
+    }
+
+    fn take_in(&self, data: &mut Data, presented: Presented, key: StoreKey, found: Fetched) {
+        let Fetched { tag, expires_at, principal, content, bytes } = found;
+        let sight = Sight { created: content.head.created, expires_at, bytes };
+        self.config.observer.loaded(&key, sight);
+        let Presented { id, stale, way } = presented;
         data.way = way;
-        data.origin = Some(Origin { id, key, tag: record.tag, expires_at: record.expires_at, stale });
-        data.base_principal = record.principal;
+        data.origin = Some(Origin { id, key, tag, expires_at, stale });
+        data.base_principal = principal;
         data.base = content;
+    }
+
+    /// Asks the application.
+    async fn is_valid(&self, content: &Content) -> Result<bool, Error> {
+        let Some(hook) = &self.config.hooks.valid else { return Ok(true) };
+        let cookie = content.head.cookie.as_deref().unwrap_or(&self.config.cookie).clone();
+        let snapshot = Snapshot::new(content.object.clone(), cookie);
+        let valid = hook(Candidate::new(self.parts(), snapshot)).await;
+        valid.map_err(|source| Error::new(Kind::Hook { hook: "valid", source }))
     }
 
     async fn wait_for_the_store(&self) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 use tokio::sync::watch;
 
 use super::{
-    ByPrincipal, Connection, Found, Guarantee, Owner, Record, Store, StoreError, When, Which, Written,
+    AtHand, ByPrincipal, Connection, Found, Guarantee, Owner, Record, Store, StoreError, When, Which, Written,
 };
 use crate::{clock::Timestamp, id::StoreKey};
 
@@ -25,9 +25,7 @@ pub(crate) trait DynStore: Send + Sync + 'static {
         new: &'a StoreKey,
         record: &'a Record,
     ) -> Call<'a, Written>;
-    fn get_now(&self, key: &StoreKey) -> Option<Result<Option<Record>, StoreError>>;
-    fn set_now(&self, key: &StoreKey, record: &Record, when: When) -> Option<Result<Written, StoreError>>;
-    fn touch_now(&self, key: &StoreKey, expires_at: Timestamp) -> Option<Result<bool, StoreError>>;
+    fn at_hand(&self) -> Option<&dyn AtHand>;
     fn connection(&self) -> Option<watch::Receiver<Connection>>;
     fn guarantee(&self) -> Guarantee;
     #[cfg(feature = "inspector")]
@@ -62,16 +60,8 @@ impl<S: Store> DynStore for S {
         Box::pin(Store::rotate(self, old, when, new, record))
     }
 
-    fn get_now(&self, key: &StoreKey) -> Option<Result<Option<Record>, StoreError>> {
-        Store::get_now(self, key)
-    }
-
-    fn set_now(&self, key: &StoreKey, record: &Record, when: When) -> Option<Result<Written, StoreError>> {
-        Store::set_now(self, key, record, when)
-    }
-
-    fn touch_now(&self, key: &StoreKey, expires_at: Timestamp) -> Option<Result<bool, StoreError>> {
-        Store::touch_now(self, key, expires_at)
+    fn at_hand(&self) -> Option<&dyn AtHand> {
+        Store::at_hand(self)
     }
 
     fn connection(&self) -> Option<watch::Receiver<Connection>> {
@@ -136,16 +126,8 @@ impl<S: Store> Store for Arc<S> {
         Store::rotate(&**self, old, when, new, record).await
     }
 
-    fn get_now(&self, key: &StoreKey) -> Option<Result<Option<Record>, StoreError>> {
-        Store::get_now(&**self, key)
-    }
-
-    fn set_now(&self, key: &StoreKey, record: &Record, when: When) -> Option<Result<Written, StoreError>> {
-        Store::set_now(&**self, key, record, when)
-    }
-
-    fn touch_now(&self, key: &StoreKey, expires_at: Timestamp) -> Option<Result<bool, StoreError>> {
-        Store::touch_now(&**self, key, expires_at)
+    fn at_hand(&self) -> Option<&dyn AtHand> {
+        Store::at_hand(&**self)
     }
 
     fn connection(&self) -> Option<watch::Receiver<Connection>> {

@@ -352,20 +352,9 @@ pub trait Store: Send + Sync + 'static {
         }
     }
 
-    // What a store in this process knows without waiting for anything; `None`: to be asked in the usual way. So the layer
-    // allocates no future for it.
+    // A store in this process, which the layer asks without making a future of it.
     #[doc(hidden)]
-    fn get_now(&self, _key: &StoreKey) -> Option<Result<Option<Record>, StoreError>> {
-        None
-    }
-
-    #[doc(hidden)]
-    fn set_now(&self, _key: &StoreKey, _record: &Record, _when: When) -> Option<Result<Written, StoreError>> {
-        None
-    }
-
-    #[doc(hidden)]
-    fn touch_now(&self, _key: &StoreKey, _expires_at: Timestamp) -> Option<Result<bool, StoreError>> {
+    fn at_hand(&self) -> Option<&dyn AtHand> {
         None
     }
 
@@ -393,4 +382,13 @@ pub trait Store: Send + Sync + 'static {
     fn name(&self) -> &'static str {
         "custom"
     }
+}
+
+/// Calls of a store that are over when they return.
+#[doc(hidden)]
+pub trait AtHand: Sync {
+    fn get(&self, key: &StoreKey) -> Option<Record>;
+    /// `None`: there is no room for it at once, and perhaps some can be made.
+    fn set(&self, key: &StoreKey, record: &Record, when: When) -> Option<Written>;
+    fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> bool;
 }

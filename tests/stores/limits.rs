@@ -224,14 +224,15 @@ async fn what_needs_no_waiting_is_answered_at_once() {
     let store = MemoryStore::new().clock(clock.clone()).max_entries(2);
     let (first, next) = (record(&clock, 10), record(&clock, 20));
     let (session, other) = (create(&store, &first).await.unwrap(), create(&store, &first).await.unwrap());
-    let read = |key: &StoreKey| store.get_now(key).unwrap().unwrap();
+    let at_hand = store.at_hand().unwrap();
+    let read = |key: &StoreKey| at_hand.get(key);
     assert_eq!((read(&session).as_ref(), read(&key())), (Some(&first), None));
-    assert_eq!(store.set_now(&session, &next, When::Present).unwrap().unwrap(), Written::Done);
+    assert_eq!(at_hand.set(&session, &next, When::Present), Some(Written::Done));
     assert_eq!((read(&session), read(&other)), (Some(next), Some(first.clone())));
-    assert!(store.touch_now(&session, Timestamp::MAX).unwrap().unwrap());
-    assert!(!store.touch_now(&key(), Timestamp::MAX).unwrap().unwrap());
+    assert!(at_hand.touch(&session, Timestamp::MAX));
+    assert!(!at_hand.touch(&key(), Timestamp::MAX));
     assert_eq!(read(&session).unwrap().expires_at, Timestamp::MAX);
-    assert!(store.set_now(&key(), &first, When::Absent).is_none(), "room may have to be made for it");
+    assert!(at_hand.set(&key(), &first, When::Absent).is_none(), "room may have to be made for it");
     assert_eq!((store.held(), store.name()), (Some(2), "memory"));
 }
 

@@ -15,7 +15,8 @@ use self::{
     shared::{SHARDS, Shared},
 };
 use super::{
-    ByPrincipal, Found, Layout, Owner, Record, Store, StoreError, StoreErrorKind, When, Which, Written,
+    AtHand, ByPrincipal, Found, Layout, Owner, Record, Store, StoreError, StoreErrorKind, When, Which,
+    Written,
 };
 use crate::{
     clock::{Clock, SharedClock, Timestamp},
@@ -328,17 +329,8 @@ impl Store for MemoryStore {
         self.make(record, now, || self.try_rotate((old, when), new, record, now)).await
     }
 
-    fn get_now(&self, key: &StoreKey) -> Option<Result<Option<Record>, StoreError>> {
-        Some(Ok(self.read(key)))
-    }
-
-    // Room for it may have to be made, which other tasks need not wait for.
-    fn set_now(&self, key: &StoreKey, record: &Record, when: When) -> Option<Result<Written, StoreError>> {
-        self.try_set(key, record, when, self.now()).map(Ok)
-    }
-
-    fn touch_now(&self, key: &StoreKey, expires_at: Timestamp) -> Option<Result<bool, StoreError>> {
-        Some(Ok(self.extend(key, expires_at)))
+    fn at_hand(&self) -> Option<&dyn AtHand> {
+        Some(self)
     }
 
     fn held(&self) -> Option<usize> {
@@ -347,6 +339,21 @@ impl Store for MemoryStore {
 
     fn name(&self) -> &'static str {
         "memory"
+    }
+}
+
+impl AtHand for MemoryStore {
+    fn get(&self, key: &StoreKey) -> Option<Record> {
+        self.read(key)
+    }
+
+    // Room for it may have to be made, which other tasks need not wait for.
+    fn set(&self, key: &StoreKey, record: &Record, when: When) -> Option<Written> {
+        self.try_set(key, record, when, self.now())
+    }
+
+    fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> bool {
+        self.extend(key, expires_at)
     }
 }
 

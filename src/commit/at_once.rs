@@ -1,0 +1,74 @@
+//! Commits that nothing has to be waited for: the store is at hand, and nobody else is asked.
+//!
+//! They decide, write and take note under one lock, and make no future. Whatever is not as usual is left to those who wait.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{
+    Saved, leave,
+    login::who_logs_in,
+    touched,
+    version::{adopt, version},
+};
+use crate::{
+    error::Error,
+    id::SessionId,
+    rules::{Action, Ending, decide},
+    state::{Data, Intent, State},
+    store::{When, Written},
+};
+
+/// Commits the session, or leaves it as it was: `None` where that may take waiting.
+pub(super) fn at_once(state: &State, data: &mut Data, intent: Intent) -> Option<Result<Saved, Error>> {
+    let config = &*state.config;
+    let store = config.engine.at_hand(&config.limits);
+    // What was changed is compared with what is stored only once, by who writes it.
+    let left_to_others = store.is_none() && !data.edits.is_empty();
+    if left_to_others || !state.is_loaded() || state.flags.degraded.load(Relaxed) {
+        return None;
+    }
+    let now = config.clock.now();
+    let (facts, life) = state.facts(data, intent, now);
+    let action = decide(facts);
+    if action == Action::Nothing {
+        leave(state, intent);
+        return Some(Ok(Saved::Unchanged));
+    }
+    let store = store?;
+    let begins = match action {
+        Action::Touch => {
+            let alive = store.touch(&data.origin.as_ref()?.key, life.store);
+            return Some(Ok(touched(state, data, alive, life)));
+        }
+        Action::Update => false,
+        Action::Create if data.origin.is_none() && config.hooks.gen_id.is_none() => true,
+        _ => return None,
+    };
+    if config.hooks.before_save.is_some() || who_logs_in(data, begins).is_some() {
+        return None;
+    }
+    let version = match version(config, data, begins, None, now) {
+        Ok(version) => version,
+        Err(error) => return Some(Err(error)),
+    };
+    let (id, key, when) = match &data.origin {
+        Some(origin) => (origin.id.clone(), origin.key.clone(), When::Tagged(origin.tag)),
+        None => {
+            let id = data.new_id.clone().unwrap_or_else(SessionId::random);
+            let key = config.key(&id);
+            (id, key, When::Absent)
+        }
+    };
+    match store.set(&key, &version.record, when)? {
+        Written::Done => {
+            if intent.ending != Ending::None {
+                state.settle(intent);
+            }
+            adopt(state, data, id, key, version);
+            Some(Ok(if begins { Saved::Created } else { Saved::Updated }))
+        }
+        Written::Gone => Some(Err(Error::gone())),
+        // To be merged, or to be given another id.
+        Written::Conflict(_) => None,
+    }
+}
