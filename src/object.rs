@@ -11,7 +11,10 @@ use axum::body::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::merge::{merge, same_value};
-use crate::{fields, scan::Scanner};
+use crate::{
+    fields,
+    scan::{Scanner, Window},
+};
 
 /// An object in insertion order. Entries lie in `source`, or are owned once they have been written.
 #[derive(Clone, Default)]
@@ -60,7 +63,8 @@ impl Object {
         // Offsets are kept in 32 bits; the layer's `max_size` is far below.
         let text = source.get(start..)?;
         u32::try_from(source.len()).ok()?;
-        let mut scanner = Scanner::new(&source, start);
+        let mut window = Window::default();
+        let mut scanner = Scanner::new(&source, start, &mut window);
         let (mut entries, mut marks) = (Vec::new(), Marks::default());
         scanner.brace(b'{')?;
         if scanner.brace(b'}').is_none() {
@@ -232,6 +236,7 @@ fn write_key(key: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Passes a key and its value.
+#[inline(always)]
 fn entry(source: &[u8], scanner: &mut Scanner<'_>) -> Option<Entry> {
     let place = scanner.string()?;
     let key = if scanner.has_escapes(&place) {

@@ -1,5 +1,6 @@
-//! Where JSON values begin and end: one pass over the bytes, 64 at a time, which keeps nothing. What is not nested is held to
-//! the grammar (RFC 8259); of objects and arrays within, it is only found out where they end.
+//! Where JSON values begin and end: the bytes are looked at 64 at a time, which finds the marks among them, and then only from
+//! mark to mark; nothing is kept. What is not nested is held to the grammar (RFC 8259); of objects and arrays within, it is only
+//! found out where they end.
 
 use std::ops::Range;
 
@@ -13,66 +14,60 @@ use crate::object::read_value;
 pub(crate) struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
-    /// Where the next block begins.
-    next: usize,
-    /// The marks of this block that are still ahead, a bit each; and all its marks that are brackets.
+    /// The marks of a stretch of the text. Apart, so that the few words that change at each step stay in registers.
+    window: &'a mut Window,
+    /// Which block of the window the scanner has come to, and where in the text it begins.
+    block: usize,
+    begins: usize,
+    /// The marks of this block that are still ahead, a bit each.
     marks: u64,
-    brackets: u64,
-    /// The block ends in a string: all ones.
-    in_string: u64,
-    /// The block ends with a backslash that escapes what follows.
-    escaping: bool,
-    /// There was a backslash anywhere.
-    escapes: bool,
-    /// There was anything but ASCII.
-    wide: bool,
 }
 
 impl<'a> Scanner<'a> {
-    /// `at`: where to begin.
-    pub(crate) fn new(text: &'a [u8], at: usize) -> Self {
-        let (marks, brackets, in_string) = (0, 0, 0);
-        Self { text, at, next: at, marks, brackets, in_string, escaping: false, escapes: false, wide: false }
+    /// `at`: where to begin. `window`: room for the marks of what is ahead; what was in it is gone.
+    pub(crate) fn new(text: &'a [u8], at: usize, window: &'a mut Window) -> Self {
+        *window = Window::default();
+        let mut scanner = Self { text, at, window, block: 0, begins: at, marks: 0 };
+        scanner.look();
+        scanner
     }
 
+    #[inline(always)]
     pub(crate) fn at(&self) -> usize {
         self.at
     }
 
     /// Whether what has been passed may hold anything but ASCII, which is then to be looked at.
+    #[inline(always)]
     pub(crate) fn is_wide(&self) -> bool {
-        self.wide
+        self.window.wide
     }
 
     /// Whether this piece of what has been passed holds an escape.
+    #[inline(always)]
     pub(crate) fn has_escapes(&self, piece: &Range<usize>) -> bool {
-        self.escapes && self.text[piece.clone()].contains(&b'\\')
+        self.window.escapes && self.text[piece.clone()].contains(&b'\\')
     }
 
-    #[inline]
+    #[inline(always)]
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
 
     /// The next byte that is no white space, which is passed: as a rule there is none.
-    #[inline]
+    #[inline(always)]
     fn peek_past_space(&mut self) -> Option<u8> {
         match self.peek() {
-            Some(b' ' | b'\n' | b'\t' | b'\r') => self.past_space(),
+            Some(b' ' | b'\n' | b'\t' | b'\r') => {
+                self.at = past_space(self.text, self.at);
+                self.peek()
+            }
             byte => byte,
         }
     }
 
-    #[cold]
-    fn past_space(&mut self) -> Option<u8> {
-        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
-            self.at += 1;
-        }
-        self.peek()
-    }
-
     /// Passes `byte`, which is no mark, if it is the next but for white space.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn passes(&mut self, byte: u8) -> bool {
         let there = self.peek() == Some(byte) || self.peek_past_space() == Some(byte);
         self.at += usize::from(there);
@@ -80,6 +75,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes a bracket of an object whose members are passed one by one.
+    #[inline(always)]
     pub(crate) fn brace(&mut self, brace: u8) -> Option<()> {
         if self.peek_past_space()? != brace {
             return None;
@@ -88,24 +84,25 @@ impl<'a> Scanner<'a> {
         Some(())
     }
 
-    /// Whether nothing but white space is left.
+    /// Whether nothing but white space is left, and in what has been passed no string had a control character in it.
+    #[inline(always)]
     pub(crate) fn is_over(&mut self) -> bool {
-        self.peek_past_space().is_none()
+        self.peek_past_space().is_none() && !self.window.broken
     }
 
     /// The next mark.
-    #[inline]
+    #[inline(always)]
     fn mark(&mut self) -> Option<usize> {
         while self.marks == 0 {
             self.block()?;
         }
-        let place = self.next - 64 + self.marks.trailing_zeros() as usize;
+        let place = self.begins + self.marks.trailing_zeros() as usize;
         self.marks &= self.marks - 1;
         Some(place)
     }
 
     /// Passes a string: its place, without the quotes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn string(&mut self) -> Option<Range<usize>> {
         if self.peek_past_space()? != b'"' {
             return None;
@@ -117,7 +114,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes a value.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value(&mut self) -> Option<Range<usize>> {
         let first = self.peek_past_space()?;
         let from = self.at;
@@ -138,6 +135,7 @@ impl<'a> Scanner<'a> {
         Some(from..self.at)
     }
 
+    #[inline(always)]
     fn number(&mut self) -> Option<()> {
         self.skip(b"-");
         // Nothing follows a leading zero.
@@ -155,6 +153,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes one of these bytes if it is the next.
+    #[inline(always)]
     fn skip(&mut self, bytes: &[u8]) -> bool {
         let there = self.peek().is_some_and(|byte| bytes.contains(&byte));
         self.at += usize::from(there);
@@ -162,6 +161,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes digits, one at least.
+    #[inline(always)]
     fn digits(&mut self) -> Option<()> {
         let from = self.at;
         while let Some(b'0'..=b'9') = self.peek() {
@@ -170,21 +170,23 @@ impl<'a> Scanner<'a> {
         (self.at > from).then_some(())
     }
 
+    #[inline(always)]
     fn word(&mut self, word: &[u8]) -> Option<()> {
         self.text[self.at..].starts_with(word).then(|| self.at += word.len())
     }
 
     /// Passes an object or an array: strings, and brackets in pairs. The rest of the grammar is seen to by whoever reads
     /// the value.
+    #[inline(always)]
     fn nested(&mut self) -> Option<()> {
         let mut open = Nesting::default();
         let first = self.mark()?;
         open.take(self.text[first])?;
         // Of this block, what is behind the first bracket.
-        let mut brackets = self.brackets & self.behind(first);
+        let mut brackets = self.brackets() & self.behind(first);
         loop {
             while brackets != 0 {
-                let place = self.next - 64 + brackets.trailing_zeros() as usize;
+                let place = self.begins + brackets.trailing_zeros() as usize;
                 if open.take(self.text[place])? {
                     self.marks &= self.behind(place);
                     self.at = place + 1;
@@ -193,38 +195,100 @@ impl<'a> Scanner<'a> {
                 brackets &= brackets - 1;
             }
             self.block()?;
-            brackets = self.brackets;
+            brackets = self.brackets();
         }
     }
 
     /// The bits of this block that are behind a place in it.
+    #[inline(always)]
     fn behind(&self, place: usize) -> u64 {
-        !1 << (place + 64 - self.next)
+        !1 << (place - self.begins)
+    }
+
+    /// The brackets of this block, those that have been passed included.
+    #[inline(always)]
+    fn brackets(&self) -> u64 {
+        self.window.brackets[self.block]
     }
 
     /// Goes on to the next 64 bytes.
-    #[inline]
+    #[inline(always)]
     fn block(&mut self) -> Option<()> {
-        let rest = self.text.get(self.next..).filter(|rest| !rest.is_empty())?;
-        let found = match rest.first_chunk() {
-            Some(block) => Masks::of(block),
-            None => {
-                let mut block = [b' '; 64];
-                block[..rest.len()].copy_from_slice(rest);
-                Masks::of(&block)
-            }
-        };
-        self.next += 64;
-        self.wide |= found.wide != 0;
+        self.begins += 64;
+        self.block += 1;
+        match self.window.marks.get(self.block) {
+            Some(marks) => self.marks = *marks,
+            None => self.look(),
+        }
+        (self.begins < self.text.len()).then_some(())
+    }
+
+    /// Looks at the stretch that begins with this block.
+    #[inline(always)]
+    fn look(&mut self) {
+        self.window.look(self.text.get(self.begins..).unwrap_or_default());
+        (self.block, self.marks) = (0, self.window.marks[0]);
+    }
+}
+
+#[cold]
+fn past_space(text: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\n' | b'\t' | b'\r') = text.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// So many blocks are looked at in one go.
+const BLOCKS: usize = 8;
+
+/// The marks of a stretch of text, in blocks of 64 bytes.
+#[derive(Default)]
+pub(crate) struct Window {
+    marks: [u64; BLOCKS],
+    /// Those of the marks that are brackets.
+    brackets: [u64; BLOCKS],
+    /// The stretch ends in a string: all ones.
+    in_string: u64,
+    /// It ends with a backslash that escapes what follows.
+    escaping: bool,
+    /// So far there was a backslash anywhere.
+    escapes: bool,
+    /// There was anything but ASCII.
+    wide: bool,
+    /// There was a control character in a string.
+    broken: bool,
+}
+
+impl Window {
+    /// Looks at the text that follows, as far as there is room.
+    #[inline(never)]
+    fn look(&mut self, text: &[u8]) {
+        let (blocks, rest) = text[..text.len().min(64 * BLOCKS)].as_chunks();
+        for (i, block) in blocks.iter().enumerate() {
+            self.note(i, &Masks::of(block));
+        }
+        if blocks.len() < BLOCKS {
+            let mut block = [b' '; 64];
+            block[..rest.len()].copy_from_slice(rest);
+            self.note(blocks.len(), &Masks::of(&block));
+            self.marks[blocks.len() + 1..].fill(0);
+            self.brackets[blocks.len() + 1..].fill(0);
+        }
+    }
+
+    #[inline(always)]
+    fn note(&mut self, i: usize, found: &Masks) {
         let mut quotes = found.quotes;
         if found.backslashes != 0 || self.escaping {
             quotes &= !self.escaped(found.backslashes);
         }
         let strings = parity(quotes) ^ self.in_string;
         self.in_string = 0_u64.wrapping_sub(strings >> 63);
-        self.brackets = found.brackets & !strings;
-        self.marks = quotes | self.brackets;
-        (found.controls & strings == 0).then_some(())
+        self.brackets[i] = found.brackets & !strings;
+        self.marks[i] = quotes | self.brackets[i];
+        self.wide |= found.wide;
+        self.broken |= found.controls & strings != 0;
     }
 
     /// What is escaped by the backslashes of a block, and by one at the end of the block before.
@@ -253,7 +317,6 @@ fn parity(mut bits: u64) -> u64 {
 }
 
 /// 64 bytes: a bit for each byte of a kind, the first byte's the lowest.
-#[derive(Default)]
 struct Masks {
     quotes: u64,
     backslashes: u64,
@@ -262,25 +325,30 @@ struct Masks {
     /// `[{]}`; and `Y_y` and DEL, which are like them but for bits that are not compared: outside of a string those have
     /// no place.
     brackets: u64,
-    /// No ASCII.
-    wide: u64,
+    /// There is anything but ASCII.
+    wide: bool,
 }
 
 impl Masks {
-    #[inline]
+    #[inline(always)]
     fn of(block: &[u8; 64]) -> Self {
-        let mut all = Self::default();
-        for (i, part) in block.as_chunks::<16>().0.iter().enumerate() {
-            let part = u8x16::new(*part);
-            let is = |byte| part.simd_eq(u8x16::splat(byte));
-            let note = |bits: &mut u64, found: u8x16| *bits |= u64::from(found.to_bitmask()) << (16 * i);
-            note(&mut all.quotes, is(b'"'));
-            note(&mut all.backslashes, is(b'\\'));
-            note(&mut all.controls, part.min(u8x16::splat(0x1f)).simd_eq(part));
-            note(&mut all.brackets, (part | u8x16::splat(0x26)).simd_eq(u8x16::splat(0x7f)));
-            note(&mut all.wide, part);
+        let (parts, _) = block.as_chunks::<16>();
+        let parts = [0, 1, 2, 3].map(|i| u8x16::new(parts[i]));
+        let any = |found: [u8x16; 4]| (found[0] | found[1] | found[2] | found[3]).to_bitmask() != 0;
+        let bits = |found: [u8x16; 4]| {
+            let [a, b, c, d] = found.map(|part| u64::from(part.to_bitmask()));
+            a | b << 16 | c << 32 | d << 48
+        };
+        // What is seldom there is first asked for as a whole.
+        let seldom = |found| if any(found) { bits(found) } else { 0 };
+        let is = |byte| parts.map(|part| part.simd_eq(u8x16::splat(byte)));
+        Self {
+            quotes: bits(is(b'"')),
+            backslashes: seldom(is(b'\\')),
+            controls: seldom(parts.map(|part| part.min(u8x16::splat(0x1f)).simd_eq(part))),
+            brackets: bits(parts.map(|part| (part | u8x16::splat(0x26)).simd_eq(u8x16::splat(0x7f)))),
+            wide: any(parts),
         }
-        all
     }
 }
 

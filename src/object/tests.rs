@@ -102,7 +102,8 @@ fn keys_are_told_apart_however_many_they_are() {
     let of = |keys: &[String]| {
         let members: Vec<_> = keys.iter().map(|key| format!("\"{key}\":0")).collect();
         let text = format!("{{{}}}", members.join(","));
-        let mut scanner = Scanner::new(text.as_bytes(), 1);
+        let mut window = Window::default();
+        let mut scanner = Scanner::new(text.as_bytes(), 1, &mut window);
         let mut entries = Vec::new();
         for _ in keys {
             entries.push(entry(text.as_bytes(), &mut scanner).expect("a member"));

@@ -4,13 +4,15 @@ use serde_json::value::RawValue;
 
 /// Whether the whole text is passed as one value.
 fn passes(text: &[u8]) -> bool {
-    let mut scanner = Scanner::new(text, 0);
+    let mut window = Window::default();
+    let mut scanner = Scanner::new(text, 0, &mut window);
     scanner.value().is_some() && scanner.is_over()
 }
 
 /// Where the value ends that the text begins with.
 fn end(text: &[u8]) -> Option<usize> {
-    let mut scanner = Scanner::new(text, 0);
+    let mut window = Window::default();
+    let mut scanner = Scanner::new(text, 0, &mut window);
     scanner.value().map(|value| value.end)
 }
 
@@ -26,7 +28,7 @@ fn each_byte_has_the_bits_of_its_kinds() {
             assert_eq!(found.backslashes, bit(byte == b'\\'));
             assert_eq!(found.controls, bit(byte < 0x20));
             assert_eq!(found.brackets, bit(b"[{]}Y_y\x7f".contains(&byte)));
-            assert_eq!(found.wide, bit(byte >= 0x80));
+            assert_eq!(found.wide, byte >= 0x80);
         }
     }
 }
@@ -68,7 +70,8 @@ fn what_is_not_nested_is_held_to_the_grammar() {
 #[test]
 fn the_parts_of_a_member_are_found_one_by_one() {
     let text = br#"{ "a\n":"b" ,"c" : [1]}"#;
-    let mut scanner = Scanner::new(text, 0);
+    let mut window = Window::default();
+    let mut scanner = Scanner::new(text, 0, &mut window);
     assert_eq!((scanner.brace(b'}'), scanner.brace(b'{'), scanner.at()), (None, Some(()), 1));
     let escaped = scanner.string().expect("a key");
     assert_eq!((escaped.clone(), scanner.at()), (3..6, 7));
@@ -111,7 +114,8 @@ fn a_string_ends_where_its_quote_is() {
     for length in 0..150 {
         for text in ["x".repeat(length), "é".repeat(length), "\u{7f}".repeat(length), "{".repeat(length)] {
             let quoted = format!("\"{text}\"x");
-            let mut scanner = Scanner::new(quoted.as_bytes(), 0);
+            let mut window = Window::default();
+            let mut scanner = Scanner::new(quoted.as_bytes(), 0, &mut window);
             let place = scanner.string().expect("a string");
             assert_eq!(place, 1..1 + text.len());
             assert!(!scanner.has_escapes(&place));

@@ -2,6 +2,7 @@
 
 mod axum_session;
 mod empty;
+mod extension;
 pub mod ours;
 mod plain;
 mod tower_sessions;
@@ -33,23 +34,27 @@ pub enum Peer {
     Plain,
     /// axum with a layer that does nothing.
     Empty,
+    /// axum with its own layer for a shared value.
+    Extension,
     Ours,
     TowerSessions,
     AxumSession,
 }
 
 impl Peer {
-    pub const ALL: [Self; 5] = [Self::Plain, Self::Empty, Self::Ours, Self::TowerSessions, Self::AxumSession];
+    pub const ALL: [Self; 6] =
+        [Self::Plain, Self::Empty, Self::Extension, Self::Ours, Self::TowerSessions, Self::AxumSession];
     pub const WITH_SESSIONS: [Self; 3] = [Self::Ours, Self::TowerSessions, Self::AxumSession];
 
     pub fn has_sessions(self) -> bool {
-        !matches!(self, Self::Plain | Self::Empty)
+        !matches!(self, Self::Plain | Self::Empty | Self::Extension)
     }
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain axum",
             Self::Empty => "empty layer",
+            Self::Extension => "Extension(Arc)",
             Self::Ours => "axum-generic-session",
             Self::TowerSessions => "tower-sessions",
             Self::AxumSession => "axum_session",
@@ -58,7 +63,7 @@ impl Peer {
 
     /// The name as an argument of this program.
     pub fn word(self) -> &'static str {
-        ["plain", "empty", "ours", "tower-sessions", "axum-session"][self as usize]
+        ["plain", "empty", "extension", "ours", "tower-sessions", "axum-session"][self as usize]
     }
 
     pub fn of_word(word: &str) -> Option<Self> {
@@ -84,6 +89,7 @@ pub async fn app(peer: Peer, mode: Mode) -> Router {
     let app: Router = match peer {
         Peer::Plain => plain::app(),
         Peer::Empty => empty::app(),
+        Peer::Extension => extension::app(),
         Peer::Ours => ours::app(mode),
         Peer::TowerSessions => tower::app(mode),
         Peer::AxumSession => axum_session::app(mode).await,

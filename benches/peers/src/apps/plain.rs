@@ -2,6 +2,8 @@
 
 use axum::{Router, routing::get};
 
+use super::profile;
+
 pub fn app() -> Router {
     let number = get(|| async { 1_u64.to_string() });
     Router::new()
@@ -10,7 +12,14 @@ pub fn app() -> Router {
         .route("/read", number.clone())
         .route("/change", number.clone())
         .route("/same", number.clone())
-        .route("/new", number.clone())
+        .route(
+            "/new",
+            // What the session is to hold, the application has made.
+            get(|| async {
+                drop(profile());
+                1_u64.to_string()
+            }),
+        )
         .route("/typed/read", number.clone())
         .route("/typed/change", number.clone())
         .route("/fill/small", number.clone())
