@@ -315,9 +315,9 @@ async fn a_clock_that_jumps_revives_nothing_and_extends_no_absolute_limit() {
 }
 
 /// B25. A visitor who comes at random moments is let in until the idle or the absolute limit and not a second longer;
-/// and a clock that jumps a day ahead and back to now gives nobody an ended session back.
+/// and a clock that jumps a day ahead, back to now, or a day back gives nobody an ended session back.
 #[tokio::test]
-async fn every_session_ends_at_its_limit_and_a_clock_that_jumps_ahead_revives_none() {
+async fn every_session_ends_at_its_limit_and_a_clock_that_jumps_revives_none() {
     const IDLE: u64 = 30 * 60;
     const ABSOLUTE: u64 = 8 * 60 * 60;
     let figure = Figure::of("B25", "memory");
@@ -330,7 +330,7 @@ async fn every_session_ends_at_its_limit_and_a_clock_that_jumps_ahead_revives_no
         random % limit
     };
     let lives = size(1_000, 100_000);
-    let (mut visits, mut wrong, mut revived, mut set_back) = (0, 0, 0, 0);
+    let (mut visits, mut wrong, mut revived) = (0, 0, 0);
     for _ in 0..lives {
         let site = Site::with(|layer| {
             let layer = layer.ttl(Duration::from_secs(IDLE)).max_lifetime(Duration::from_secs(ABSOLUTE));
@@ -365,18 +365,14 @@ async fn every_session_ends_at_its_limit_and_a_clock_that_jumps_ahead_revives_no
             wrong += usize::from(site.record(&id).await.is_none());
         }
         let now = site.clock.now().as_millis();
-        let mut alive = [0; 3];
-        for (moment, alive) in [now + 86_400_000, now, now - 86_400_000].into_iter().zip(&mut alive) {
+        for moment in [now + 86_400_000, now, now - 86_400_000] {
             site.clock.set(Timestamp::from_millis(moment));
             visitor.set_cookie(COOKIE, &id);
-            *alive = usize::from(is_alive(&mut visitor).await);
+            revived += usize::from(is_alive(&mut visitor).await);
         }
-        revived += alive[0] + alive[1];
-        set_back += alive[2];
     }
-    let figure = figure.count("lives", lives).count("visits", visits).count("wrong", wrong);
-    // Not promised: before it had ended, it has not ended, until it is swept.
-    figure.count("revived", revived).count("alive_at_a_time_before_the_end", set_back).report();
+    let figure = figure.count("lives", lives).count("visits", visits);
+    figure.count("wrong", wrong).count("revived", revived).report();
     assert_eq!((wrong, revived), (0, 0));
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum_generic_session::{
     Clock, MemoryStore, SessionId, Store, StoreKey, Timestamp,
-    store::{Record, StoreErrorKind, Tag, When, Written},
+    store::{ByPrincipal, Owner, Record, StoreErrorKind, Tag, When, Written},
     testing::ManualClock,
 };
 
@@ -169,6 +169,33 @@ async fn reads_alone_free_what_has_expired() {
     sweep(&store, &clock).await;
     assert_eq!(store.len(), 1);
     assert!(store.get(&kept).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_somebody_was_told_has_ended_is_not_back_when_the_clock_is_set_back() {
+    let clock = ManualClock::new();
+    let start = clock.now();
+    let store = MemoryStore::new().clock(clock.clone());
+    let owned = Record { principal: Some("alice".into()), ..record(&clock, 10) };
+    let mut keys = Vec::new();
+    for _ in 0..5 {
+        keys.push(create(&store, &owned).await.unwrap());
+    }
+    let [read, written, touched, moved, unseen] = &keys[..] else { unreachable!() };
+    clock.advance(MINUTE);
+    assert_eq!(store.get(read).await.unwrap(), None);
+    assert_eq!(store.set(written, &owned, When::Present).await.unwrap(), Written::Gone);
+    assert!(!store.touch(touched, Timestamp::MAX).await.unwrap());
+    let answer = store.rotate(moved, When::Tagged(owned.tag), &key(), &record(&clock, 10)).await;
+    assert_eq!(answer.unwrap(), Written::Gone);
+    clock.set(start);
+    for told in [read, written, touched, moved] {
+        assert_eq!(store.get(told).await.unwrap(), None);
+    }
+    assert!(store.get(unseen).await.unwrap().is_some(), "nobody has asked");
+    assert_eq!((store.len(), store.bytes()), (1, 10 + 200 + 160 + 5));
+    let alice = Owner { prefix: "app:", principal: "alice" };
+    assert_eq!(store.sessions_of(alice).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

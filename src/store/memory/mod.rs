@@ -117,14 +117,26 @@ impl MemoryStore {
 
     fn read(&self, key: &StoreKey) -> Option<Record> {
         let now = self.now();
-        let (shard, key, _) = locate(key);
-        self.shared.read(shard).live(&key, now).map(Slot::record)
+        let (index, key, _) = locate(key);
+        let shard = self.shared.read(index);
+        let slot = shard.slot(&key)?;
+        if slot.is_live(now) {
+            return Some(slot.record());
+        }
+        drop(shard);
+        self.shared.bury(&mut self.shared.write(index), &key, now);
+        None
     }
 
     fn extend(&self, key: &StoreKey, expires_at: Timestamp) -> bool {
         let now = self.now();
-        let (shard, key, _) = locate(key);
-        self.shared.write(shard).extend(&key, expires_at, now)
+        let (index, key, _) = locate(key);
+        let mut shard = self.shared.write(index);
+        let alive = shard.extend(&key, expires_at, now);
+        if !alive {
+            self.shared.bury(&mut shard, &key, now);
+        }
+        alive
     }
 
     /// One try at a write: `None` if there is no room for it.
@@ -132,6 +144,9 @@ impl MemoryStore {
         let (whole, (index, key, layout)) = (key, locate(key));
         let mut shard = self.shared.write(index);
         if let Some(answer) = verdict(shard.live(&key, now), record, when, layout) {
+            if answer == Written::Gone {
+                self.shared.bury(&mut shard, &key, now);
+            }
             return Some(answer);
         }
         if record.expires_at <= now {
@@ -163,6 +178,9 @@ impl MemoryStore {
         }
         // An own write would stand under `new`: here is nothing to recognise.
         if let Some(refused) = verdict(shards.source().live(&old, now), record, when, Layout::Plain) {
+            if refused == Written::Gone {
+                self.shared.bury(shards.source(), &old, now);
+            }
             return Some(refused);
         }
         if record.expires_at <= now {

@@ -70,6 +70,10 @@ struct Rest {
 }
 
 impl Slot {
+    pub(super) fn is_live(&self, now: Timestamp) -> bool {
+        self.expires_at > now
+    }
+
     /// A copy of the record: the caller's bytes may be a corner of a much larger buffer.
     pub(super) fn of(record: &Record, owned: Option<Box<Owned>>) -> Self {
         let rest = Rest { tag: record.tag, owned, data: Bytes::copy_from_slice(&record.data) };
@@ -154,7 +158,17 @@ impl Shard {
     }
 
     pub(super) fn live(&self, key: &SlotKey, now: Timestamp) -> Option<&Slot> {
-        self.slots.get(key).filter(|slot| slot.expires_at > now)
+        self.slot(key).filter(|slot| slot.is_live(now))
+    }
+
+    /// What stands under the key, live or not.
+    pub(super) fn slot(&self, key: &SlotKey) -> Option<&Slot> {
+        self.slots.get(key)
+    }
+
+    /// Takes a session out that has ended, before somebody is told so: a clock that is set back must not revive it.
+    pub(super) fn bury(&mut self, key: &SlotKey, owners: &Owners, now: Timestamp) -> Size {
+        if self.live(key, now).is_some() { Size::default() } else { self.remove(key, owners) }
     }
 
     /// What is noted of the session under the key, live or not, if it belongs to this owner.
@@ -162,7 +176,7 @@ impl Shard {
         self.slots.get(key).and_then(Slot::owned).filter(|owned| owned.by == by)
     }
 
-    /// What stands under the key, live or not.
+    /// How much what stands under the key takes.
     pub(super) fn size_of(&self, key: &SlotKey) -> Size {
         self.slots.get(key).map(Slot::size).unwrap_or_default()
     }
@@ -217,7 +231,7 @@ impl Shard {
 
     /// Extends a live session's life. `false`: there is none.
     pub(super) fn extend(&mut self, key: &SlotKey, expires_at: Timestamp, now: Timestamp) -> bool {
-        let live = self.slots.get_mut(key).filter(|slot| slot.expires_at > now);
+        let live = self.slots.get_mut(key).filter(|slot| slot.is_live(now));
         let found = live.is_some();
         if let Some(slot) = live {
             slot.expires_at = slot.expires_at.max(expires_at);

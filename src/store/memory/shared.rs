@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     owners::Owners,
-    shard::{Shard, Size, Swept},
+    shard::{Shard, Size, SlotKey, Swept},
 };
 use crate::clock::Timestamp;
 
@@ -88,6 +88,11 @@ impl Shared {
     pub(super) fn subtract(&self, size: Size) {
         change(&self.entries, 0, size.entries, usize::MAX);
         change(&self.bytes, 0, size.bytes, usize::MAX);
+    }
+
+    /// Takes a session out that has ended.
+    pub(super) fn bury(&self, shard: &mut Shard, key: &SlotKey, now: Timestamp) {
+        self.subtract(shard.bury(key, &self.owners, now));
     }
 
     pub(super) fn sweep(&self, shard: usize, now: Timestamp) -> Swept {
