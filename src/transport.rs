@@ -1,24 +1,21 @@
 //! How the session id travels: in a cookie, in a header, or the application's own way. Never sees the store.
 
+mod cookies;
+
 use std::{fmt, sync::Arc};
 
 use axum::http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{AUTHORIZATION, COOKIE, Entry, SET_COOKIE},
+    header::{AUTHORIZATION, COOKIE},
 };
-use memchr::memchr;
 
+use self::cookies::{append_cookie, cookie_header, cookies, percent_decoded};
 use crate::{
     clock::Timestamp,
     cookie::{Attributes, CookieLife, CookieOptions, Style},
     id::SessionId,
     keyring::{KeyRing, Scheme},
 };
-
-/// How much of a `Cookie` header is looked at, in bytes and in cookies: no more than servers let through, and
-/// no more than a browser sends.
-const COOKIE_HEADER_LIMIT: usize = 16 * 1024;
-const COOKIE_COUNT_LIMIT: usize = 200;
 
 /// The application's own way for an id to travel (the originals' `sessionIdStore`).
 ///
@@ -227,7 +224,6 @@ impl Carrier {
     }
 
     fn read_cookie(&self, header: &[u8]) -> Option<(SessionId, bool)> {
-        let header = &header[..header.len().min(COOKIE_HEADER_LIMIT)];
         let values = || cookies(header, |name| name == self.name.as_bytes());
         let Some(keys) = &self.keys else {
             return values().find_map(|value| Some((SessionId::of_octets(value)?, false)));
@@ -318,69 +314,6 @@ impl Carrier {
 
 const SESSION_HEADER: HeaderName = HeaderName::from_static("x-session-id");
 
-/// All `Cookie` headers as one: HTTP/2 may split them.
-fn cookie_header(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut all = headers.get_all(COOKIE).iter();
-    let first = all.next()?;
-    let Some(second) = all.next() else { return Some(first.clone()) };
-    let mut joined = first.as_bytes().to_vec();
-    for value in std::iter::once(second).chain(all) {
-        joined.extend_from_slice(b"; ");
-        joined.extend_from_slice(value.as_bytes());
-    }
-    HeaderValue::from_maybe_shared(axum::body::Bytes::from(joined)).ok()
-}
-
-/// The values of those pairs of a `Cookie` header whose name is wanted. They lose the quotes around them.
-fn cookies(header: &[u8], wanted: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = &[u8]> {
-    pairs(header).take(COOKIE_COUNT_LIMIT).filter_map(move |pair| {
-        let (name, value) = split(pair, b'=')?;
-        if !wanted(name.trim_ascii()) {
-            return None;
-        }
-        let value = value.trim_ascii();
-        Some(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value))
-    })
-}
-
-fn pairs(header: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(header);
-    std::iter::from_fn(move || {
-        let (pair, others) = match split(rest?, b';') {
-            Some((pair, others)) => (pair, Some(others)),
-            None => (rest?, None),
-        };
-        rest = others;
-        Some(pair)
-    })
-}
-
-/// What is before the first `byte`, and what is behind it.
-fn split(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
-    let at = memchr(byte, text)?;
-    Some((&text[..at], &text[at + 1..]))
-}
-
-/// `decodeURIComponent`, for the cookies that express writes; most values have nothing to decode.
-fn percent_decoded(text: &str) -> Option<std::borrow::Cow<'_, str>> {
-    if !text.contains('%') {
-        return Some(text.into());
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        if *first == b'%' {
-            let code = std::str::from_utf8(tail.get(..2)?).ok()?;
-            bytes.push(u8::from_str_radix(code, 16).ok()?);
-            rest = &tail[2..];
-        } else {
-            bytes.push(*first);
-            rest = tail;
-        }
-    }
-    String::from_utf8(bytes).ok().map(Into::into)
-}
-
 /// RFC 9110 section 11.1: the scheme in any case.
 fn bearer(value: &HeaderValue) -> Option<&str> {
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
@@ -393,31 +326,4 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
         value.set_sensitive(true);
         headers.insert(name, value);
     }
-}
-
-fn append_cookie(headers: &mut HeaderMap, name: &str, text: String, overwrite: bool) {
-    let Ok(mut value) = HeaderValue::try_from(text) else { return };
-    // Not printed by whoever logs the response, and in HTTP/2 in no table that requests share.
-    value.set_sensitive(true);
-    let mut lines = match headers.entry(SET_COOKIE) {
-        Entry::Vacant(none) => {
-            none.insert(value);
-            return;
-        }
-        Entry::Occupied(lines) => lines,
-    };
-    if overwrite && lines.iter().any(|line| is_cookie_named(line, name)) {
-        let others: Vec<_> = lines.iter().filter(|line| !is_cookie_named(line, name)).cloned().collect();
-        lines.remove();
-        for other in others {
-            headers.append(SET_COOKIE, other);
-        }
-        headers.append(SET_COOKIE, value);
-    } else {
-        lines.append(value);
-    }
-}
-
-fn is_cookie_named(value: &HeaderValue, name: &str) -> bool {
-    value.as_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='))
 }

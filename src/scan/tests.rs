@@ -17,23 +17,6 @@ fn end(text: &[u8]) -> Option<usize> {
 }
 
 #[test]
-fn each_byte_has_the_bits_of_its_kinds() {
-    for byte in 0..=u8::MAX {
-        for place in 0..64 {
-            let mut block = [b'a'; 64];
-            block[place] = byte;
-            let found = Masks::of(&block);
-            let bit = |is: bool| u64::from(is) << place;
-            assert_eq!(found.quotes, bit(byte == b'"'));
-            assert_eq!(found.backslashes, bit(byte == b'\\'));
-            assert_eq!(found.controls, bit(byte < 0x20));
-            assert_eq!(found.brackets, bit(b"[{]}Y_y\x7f".contains(&byte)));
-            assert_eq!(found.wide, byte >= 0x80);
-        }
-    }
-}
-
-#[test]
 fn what_is_not_nested_is_held_to_the_grammar() {
     for good in [
         "true",

@@ -22,10 +22,10 @@ use self::statements::{EACH_ROW_ONCE, PACKET, Statements};
 use super::{
     Applied, ByPrincipal, Found, Owner, Record, Store, StoreError, StoreErrorKind, When, Which, Written,
     sql::{
-        Change, OwnedRow, Row, Table, ends, fits,
+        Change, OwnedRow, Row, Table, by_principal_methods, ends, fits,
         hands::{Hands, Lent},
         pool::{self, Engine, Failure, Verdict},
-        record,
+        record, store_methods, sweep_methods,
         sweeper::{Sweep, Sweeper},
     },
 };
@@ -317,58 +317,16 @@ impl Engine for MySqlStore {
 // An error about another type should not depend on the features that are on.
 #[diagnostic::do_not_recommend]
 impl Store for MySqlStore {
-    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        pool::get(self, key).await
-    }
-
-    async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
-        fits(record, MAX_DATA)?;
-        pool::set(self, key, record, when).await
-    }
-
-    async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
-        pool::touch(self, key, expires_at).await
-    }
-
-    async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
-        pool::destroy(self, key).await
-    }
-
-    async fn rotate(
-        &self,
-        old: &StoreKey,
-        when: When,
-        new: &StoreKey,
-        record: &Record,
-    ) -> Result<Written, StoreError> {
-        fits(record, MAX_DATA)?;
-        pool::rotate(self, old, when, new, record).await
-    }
-
-    fn name(&self) -> &'static str {
-        "mysql"
-    }
+    store_methods!("mysql", MAX_DATA);
 }
 
 #[diagnostic::do_not_recommend]
 impl ByPrincipal for MySqlStore {
-    async fn sessions_of(&self, owner: Owner<'_>) -> Result<Vec<Found>, StoreError> {
-        pool::sessions_of(self, owner).await
-    }
-
-    async fn destroy_of(&self, owner: Owner<'_>, which: Which) -> Result<u64, StoreError> {
-        pool::destroy_of(self, owner, which).await
-    }
+    by_principal_methods!();
 }
 
 impl Sweep for MySqlStore {
-    async fn sweep_batch(&self, batch: u32) -> Result<u64, StoreError> {
-        self.sweep(batch).await
-    }
-
-    fn is_closed(&self) -> bool {
-        self.hands.is_closed()
-    }
+    sweep_methods!();
 }
 
 impl fmt::Debug for MySqlStore {

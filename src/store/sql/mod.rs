@@ -8,6 +8,8 @@
 #[cfg(any(feature = "postgres-store", feature = "mysql-store"))]
 pub(super) mod hands;
 #[cfg(any(feature = "postgres-store", feature = "mysql-store"))]
+mod methods;
+#[cfg(any(feature = "postgres-store", feature = "mysql-store"))]
 pub(super) mod pool;
 #[cfg(any(feature = "postgres-store", feature = "mysql-store"))]
 pub(super) mod sweeper;
@@ -17,6 +19,8 @@ use std::time::Duration;
 use axum::body::Bytes;
 use rand::Rng;
 
+#[cfg(any(feature = "postgres-store", feature = "mysql-store"))]
+pub(super) use self::methods::{by_principal_methods, store_methods, sweep_methods};
 #[cfg(any(feature = "sqlite-store", feature = "mysql-store"))]
 use super::Written;
 use super::{Found, Layout, Owner, Record, StoreError, StoreErrorKind, Tag, When, Which};
