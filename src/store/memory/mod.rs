@@ -143,7 +143,9 @@ impl MemoryStore {
     fn try_set(&self, key: &StoreKey, record: &Record, when: When, now: Timestamp) -> Option<Written> {
         let (whole, (index, key, layout)) = (key, locate(key));
         let mut shard = self.shared.write(index);
-        if let Some(answer) = verdict(shard.live(&key, now), record, when, layout) {
+        let there = shard.slot(&key);
+        let leaving = there.map(Slot::size).unwrap_or_default();
+        if let Some(answer) = verdict(there.filter(|slot| slot.is_live(now)), record, when, layout) {
             if answer == Written::Gone {
                 self.shared.bury(&mut shard, &key, now);
             }
@@ -153,11 +155,11 @@ impl MemoryStore {
             self.shared.subtract(shard.remove(&key, &self.shared.owners));
             return Some(Written::Done);
         }
-        let slot = Slot::of(record, shard.owned(&key, whole, record));
-        if !self.shared.reserve(slot.size(), shard.size_of(&key), self.limits) {
+        if !self.shared.reserve(Size::of(record), leaving, self.limits) {
             return None;
         }
-        self.shared.subtract(shard.insert(key, slot, &self.shared.owners, now));
+        let owned = shard.owned(&key, whole, record);
+        self.shared.subtract(shard.insert(key, (record, owned), &self.shared.owners, now));
         Some(Written::Done)
     }
 
@@ -187,13 +189,13 @@ impl MemoryStore {
             self.shared.subtract(shards.source().remove(&old, &self.shared.owners));
             return Some(Written::Done);
         }
-        let slot = Slot::of(record, shards.target().owned(&new, whole, record));
         let leaving = shards.source().size_of(&old) + shards.target().size_of(&new);
-        if !self.shared.reserve(slot.size(), leaving, self.limits) {
+        if !self.shared.reserve(Size::of(record), leaving, self.limits) {
             return None;
         }
+        let owned = shards.target().owned(&new, whole, record);
         // First the new one, so that its owner's index is at no time without it. What leaves has been counted above.
-        let swept = shards.target().insert(new, slot, &self.shared.owners, now);
+        let swept = shards.target().insert(new, (record, owned), &self.shared.owners, now);
         if (old_index, old) != (new_index, new) {
             shards.source().remove(&old, &self.shared.owners);
         }

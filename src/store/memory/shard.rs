@@ -69,15 +69,26 @@ struct Rest {
     data: Bytes,
 }
 
+impl Rest {
+    /// A copy of the record: the caller's bytes may be a corner of a much larger buffer.
+    fn of(record: &Record, owned: Option<Box<Owned>>) -> Self {
+        Self { tag: record.tag, owned, data: Bytes::copy_from_slice(&record.data) }
+    }
+}
+
 impl Slot {
     pub(super) fn is_live(&self, now: Timestamp) -> bool {
         self.expires_at > now
     }
 
-    /// A copy of the record: the caller's bytes may be a corner of a much larger buffer.
-    pub(super) fn of(record: &Record, owned: Option<Box<Owned>>) -> Self {
-        let rest = Rest { tag: record.tag, owned, data: Bytes::copy_from_slice(&record.data) };
-        Self { expires_at: record.expires_at, rest: Box::new(rest) }
+    fn of(record: &Record, owned: Option<Box<Owned>>) -> Self {
+        Self { expires_at: record.expires_at, rest: Box::new(Rest::of(record, owned)) }
+    }
+
+    /// Puts another record in the place of this one.
+    fn put(&mut self, record: &Record, owned: Option<Box<Owned>>) {
+        self.expires_at = record.expires_at;
+        *self.rest = Rest::of(record, owned);
     }
 
     pub(super) fn record(&self) -> Record {
@@ -191,14 +202,20 @@ impl Shard {
 
     /// Stores a session, in the place of what is under the key. Returns the size of what was swept to make
     /// room for it, and of that only.
-    pub(super) fn insert(&mut self, key: SlotKey, slot: Slot, owners: &Owners, now: Timestamp) -> Size {
+    pub(super) fn insert(
+        &mut self,
+        key: SlotKey,
+        (record, owned): (&Record, Option<Box<Owned>>),
+        owners: &Owners,
+        now: Timestamp,
+    ) -> Size {
         let place = Place(self.number, key);
-        let owner = slot.owned().map(|owned| owned.by);
+        let owner = owned.as_ref().map(|owned| owned.by);
         // Not by `entry`, which makes the table grow before it is asked to insert anything.
         if let Some(taken) = self.slots.get_mut(&key) {
-            self.earliest = earlier(self.earliest, slot.expires_at);
+            self.earliest = earlier(self.earliest, record.expires_at);
             let before = taken.owned().map(|owned| owned.by);
-            *taken = slot;
+            taken.put(record, owned);
             if before != owner {
                 owner.inspect(|by| owners.add(*by, place));
                 before.inspect(|by| owners.remove(*by, place));
@@ -217,8 +234,8 @@ impl Shard {
             }
         }
         // After the sweep, which knows only the sessions that are in the table.
-        self.earliest = earlier(self.earliest, slot.expires_at);
-        self.slots.insert(key, slot);
+        self.earliest = earlier(self.earliest, record.expires_at);
+        self.slots.insert(key, Slot::of(record, owned));
         self.room = self.room.max(self.slots.capacity());
         swept
     }

@@ -20,7 +20,7 @@ fn put(shard: &mut Shard, owners: &Owners, end: u64, now: u64) -> usize {
     let number = (shard.slots.len() as u64 + now).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     key[..8].copy_from_slice(&number.to_be_bytes());
     let key = SlotKey(key);
-    shard.insert(key, Slot::of(&record, None), owners, Timestamp::from_millis(now)).entries
+    shard.insert(key, (&record, None), owners, Timestamp::from_millis(now)).entries
 }
 
 #[test]
