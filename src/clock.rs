@@ -54,7 +54,7 @@ impl Timestamp {
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self::EPOCH.saturating_add(since)
+        Self::from_millis(since.as_secs().saturating_mul(1000).saturating_add(since.subsec_millis().into()))
     }
 }
 

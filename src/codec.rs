@@ -50,7 +50,7 @@ pub(crate) struct Head {
     /// The visitor's cookie settings, where they differ from the layer's.
     pub(crate) cookie: Option<Box<CookieOptions>>,
     /// The member `cookie` as it was stored, so that what only Node knows of survives.
-    pub(crate) stored_cookie: Option<Object>,
+    pub(crate) stored_cookie: Option<Box<Object>>,
 }
 
 impl Codec {

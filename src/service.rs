@@ -29,7 +29,7 @@ use crate::{
     error::{Error, Operation},
     hooks::Later,
     layer::SessionLayer,
-    state::{Debt, Owed, State},
+    state::{Debt, Load, Owed, State},
     ticket::{Slot, Ticket},
     transport::Issue,
 };
@@ -80,30 +80,44 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match open::<K, B>(&self.config, &mut request) {
-            Opened::Outside => SessionFuture::handling(self.inner.call(request), None),
-            Opened::Deferred(ticket) => SessionFuture::handling(self.inner.call(request), Some(ticket)),
-            Opened::Eager { state, ticket } => {
+            Opened::Ready(ticket) => SessionFuture::handling(self.inner.call(request), ticket),
+            Opened::Loading { load, ticket } => {
                 // The service that `poll_ready` has prepared is the one to call.
                 let clone = self.inner.clone();
                 let service = mem::replace(&mut self.inner, clone);
-                let load: Later<Result<(), Error>> = Box::pin(async move { state.load_quietly().await });
                 SessionFuture { step: Step::Loading { load, call: Some((service, request)) }, ticket }
             }
         }
     }
 }
 
+/// A ticket where it is this layer that closes the session: not outside of the cookie's path, and not where there is a session
+/// of this cookie already.
 enum Opened {
-    /// Not on the cookie's path, or there is a session of this cookie already.
-    Outside,
-    /// To be loaded when somebody asks.
-    Deferred(Arc<Ticket>),
-    /// To be loaded now; no ticket if an outer layer closes it.
-    Eager { state: Arc<State>, ticket: Option<Arc<Ticket>> },
+    Ready(Option<Arc<Ticket>>),
+    /// To be loaded before the handler runs.
+    Loading {
+        load: Later<Result<(), Error>>,
+        ticket: Option<Arc<Ticket>>,
+    },
 }
 
+impl Opened {
+    /// Loads the session: at once, where that takes no waiting.
+    fn eagerly(state: Arc<State>, ticket: Option<Arc<Ticket>>) -> Self {
+        state.flags.eager.store(true, Relaxed);
+        let looked_up = match state.begin_load() {
+            Load::Done(_) => return Self::Ready(ticket),
+            Load::Begun(looked_up) => looked_up,
+        };
+        Self::Loading { load: Box::pin(async move { state.rest(looked_up).await }), ticket }
+    }
+}
+
+#[inline]
 fn open<K: 'static, B>(config: &Arc<Config>, request: &mut Request<B>) -> Opened {
     let outer = request
         .extensions()
@@ -112,18 +126,16 @@ fn open<K: 'static, B>(config: &Arc<Config>, request: &mut Request<B>) -> Opened
     if let Some(slot) = outer {
         // A second layer stands aside, but what it promises its handlers, a loaded session, it sees to.
         if config.defer || slot.opened().is_some_and(|state| state.is_loaded()) {
-            return Opened::Outside;
+            return Opened::Ready(None);
         }
-        let state = slot.open(request.headers(), request.extensions());
-        state.flags.eager.store(true, Relaxed);
-        return Opened::Eager { state, ticket: None };
+        return Opened::eagerly(slot.open(request.headers(), request.extensions()), None);
     }
     if config.cookie.path != "/" {
         // Inside of a nested router the URI has lost its beginning.
         let original = request.extensions().get::<OriginalUri>();
         let path = original.map_or_else(|| request.uri().path(), |uri| uri.0.path());
         if !path_matches(&config.cookie.path, path) {
-            return Opened::Outside;
+            return Opened::Ready(None);
         }
     }
     let parts = config.hooks.want_the_request().then(|| Arc::new(head_of(request)));
@@ -131,12 +143,11 @@ fn open<K: 'static, B>(config: &Arc<Config>, request: &mut Request<B>) -> Opened
     let slot = Slot::<K>::new(config.clone(), parts, ticket.clone());
     if config.defer {
         request.extensions_mut().insert(slot);
-        return Opened::Deferred(ticket);
+        return Opened::Ready(Some(ticket));
     }
     let state = slot.open(request.headers(), request.extensions());
-    state.flags.eager.store(true, Relaxed);
     request.extensions_mut().insert(slot);
-    Opened::Eager { state, ticket: Some(ticket) }
+    Opened::eagerly(state, Some(ticket))
 }
 
 /// A copy of the request's head.

@@ -21,6 +21,7 @@ use axum::http::{Extensions, HeaderMap, Request, request::Parts};
 
 pub(crate) use self::data::{Data, Debt, Edits, Origin, Owed};
 use self::gate::Gate;
+pub(crate) use self::load::Load;
 use crate::{
     clock::Timestamp,
     config::Config,

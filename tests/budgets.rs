@@ -91,8 +91,9 @@ fn cookie_of(layer: &SessionLayer, path: &str) -> String {
 fn a_request_costs_no_more_than_its_budget() {
     let unsigned = SessionLayer::new(MemoryStore::new()).defer(true);
     let signed = SessionLayer::new(MemoryStore::new()).defer(true).keys([&Key::from(&[7; 64])]);
+    let eager = SessionLayer::new(MemoryStore::new());
     let (small, large) = (cookie_of(&unsigned, "/fill/200"), cookie_of(&unsigned, "/fill/4000"));
-    let by_key = cookie_of(&signed, "/fill/200");
+    let (by_key, before) = (cookie_of(&signed, "/fill/200"), cookie_of(&eager, "/fill/200"));
     let table = [
         ("untouched, no cookie", &unsigned, "/plain", None, 2),
         ("untouched, cookie", &unsigned, "/plain", Some(&small), 2),
@@ -105,6 +106,8 @@ fn a_request_costs_no_more_than_its_budget() {
         ("changed, 200 B", &unsigned, "/change", Some(&small), 13),
         ("a view changed, 200 B", &unsigned, "/view/change", Some(&small), 18),
         ("new", &unsigned, "/change", None, 12),
+        ("loaded before the handler, no cookie", &eager, "/plain", None, 3),
+        ("loaded before the handler, 200 B", &eager, "/plain", Some(&before), 5),
     ];
     let mut over = Vec::new();
     for (what, layer, path, cookie, budget) in table {

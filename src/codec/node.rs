@@ -28,7 +28,7 @@ pub(super) fn decode(codec: Codec, data: Bytes, layer: &CookieOptions) -> Result
     let stored = object.get(COOKIE_MEMBER).and_then(|text| Object::parse(Bytes::copy_from_slice(text)));
     object.remove(COOKIE_MEMBER);
     let own = stored.as_ref().map(|stored| options_of(codec, stored, layer)).filter(|own| own != layer);
-    let head = Head { cookie: own.map(Box::new), stored_cookie: stored, ..Head::default() };
+    let head = Head { cookie: own.map(Box::new), stored_cookie: stored.map(Box::new), ..Head::default() };
     Ok(Content { head, object })
 }
 
@@ -86,7 +86,7 @@ pub(super) fn encode(
             .into());
     }
     let options = head.cookie.as_deref().unwrap_or(layer);
-    let known = head.stored_cookie.as_ref().map(|stored| (stored, options_of(codec, stored, layer)));
+    let known = head.stored_cookie.as_deref().map(|stored| (stored, options_of(codec, stored, layer)));
     let mut cookie = match known {
         // Settings that nobody changed go back as they came.
         Some((stored, before)) if before == *options => stored.clone(),

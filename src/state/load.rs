@@ -1,12 +1,8 @@
 //! Loading: from what the request brought to the session's data, once per request.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::{
-        MutexGuard,
-        atomic::Ordering::{Relaxed, Release},
-    },
+use std::sync::{
+    MutexGuard,
+    atomic::Ordering::{Relaxed, Release},
 };
 
 use super::{Data, Origin, State};
@@ -23,8 +19,8 @@ use crate::{
     transport::Presented,
 };
 
-/// What is left of a load, where it has to be waited for.
-type Rest<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
+/// Whom a load has looked up already, if it has.
+pub(crate) type LookedUp = Option<(Presented, StoreKey)>;
 
 /// A record that has been read.
 struct Fetched {
@@ -37,21 +33,23 @@ struct Fetched {
 }
 
 /// A load that has begun.
-enum Load<'a> {
+pub(crate) enum Load<'a> {
     /// As always where the store has its answer at once: one lock, and nothing allocated for a future.
     Done(MutexGuard<'a, Data>),
-    Rest(Rest<'a>),
+    /// The [rest](State::rest) has to be waited for.
+    Begun(LookedUp),
 }
 
 impl State {
     /// The session's data, loaded on first use, however many ask and whenever.
     pub(crate) async fn loaded(&self) -> Result<MutexGuard<'_, Data>, Error> {
         self.flags.used.store(true, Relaxed);
-        let rest = match self.begin_load() {
+        let looked_up = match self.begin_load() {
             Load::Done(data) => return Ok(data),
-            Load::Rest(rest) => rest,
+            Load::Begun(looked_up) => looked_up,
         };
-        rest.await?;
+        // In a box: the futures of all that ask are not to be as large.
+        Box::pin(self.rest(looked_up)).await?;
         Ok(self.data())
     }
 
@@ -60,22 +58,14 @@ impl State {
         self.loaded().await.map(drop)
     }
 
-    /// Loads the session for the layer itself, which is no use of it.
-    pub(crate) async fn load_quietly(&self) -> Result<(), Error> {
-        let rest = match self.begin_load() {
-            Load::Done(_) => return Ok(()),
-            Load::Rest(rest) => rest,
-        };
-        rest.await
-    }
-
-    fn begin_load(&self) -> Load<'_> {
+    /// Loads what can be loaded without waiting. For the layer itself this is no use of the session.
+    pub(crate) fn begin_load(&self) -> Load<'_> {
         let mut data = self.data();
         if self.is_loaded() {
             return Load::Done(data);
         }
         if self.loading.is_shut() {
-            return Load::Rest(self.rest(None));
+            return Load::Begun(None);
         }
         let config = &*self.config;
         if let Some(presented) = self.presented() {
@@ -88,39 +78,37 @@ impl State {
                 Some(Ok(Some(found))) if !self.is_over(&found.content) => {
                     self.take_in(&mut data, presented, key, found);
                 }
-                _ => return Load::Rest(self.rest(Some((presented, key)))),
+                _ => return Load::Begun(Some((presented, key))),
             }
         } else if !config.engine.is_connected() {
             // Nobody to look up. But while the store is away nobody can be given a session either.
-            return Load::Rest(self.rest(None));
+            return Load::Begun(None);
         }
         self.loaded.store(true, Release);
         Load::Done(data)
     }
 
     /// Loads alone. `looked_up`: whom, if that is known already.
-    fn rest(&self, looked_up: Option<(Presented, StoreKey)>) -> Rest<'_> {
-        Box::pin(async move {
-            let _alone = self.loading.enter().await;
-            if self.is_loaded() {
-                return Ok(());
-            }
-            let config = &*self.config;
-            let looked_up = looked_up.or_else(|| {
-                let presented = self.presented()?;
-                let key = config.key(&presented.id);
-                Some((presented, key))
-            });
-            let done = match looked_up {
-                Some((presented, key)) => self.fetch(presented, key).await,
-                None => self.wait_for_the_store().await,
-            };
-            match &done {
-                Ok(()) => self.loaded.store(true, Release),
-                Err(error) => self.failed(error),
-            }
-            done
-        })
+    pub(crate) async fn rest(&self, looked_up: LookedUp) -> Result<(), Error> {
+        let _alone = self.loading.enter().await;
+        if self.is_loaded() {
+            return Ok(());
+        }
+        let config = &*self.config;
+        let looked_up = looked_up.or_else(|| {
+            let presented = self.presented()?;
+            let key = config.key(&presented.id);
+            Some((presented, key))
+        });
+        let done = match looked_up {
+            Some((presented, key)) => self.fetch(presented, key).await,
+            None => self.wait_for_the_store().await,
+        };
+        match &done {
+            Ok(()) => self.loaded.store(true, Release),
+            Err(error) => self.failed(error),
+        }
+        done
     }
 
     /// Tells whoever looks on that this session could not be loaded or saved.
