@@ -18,13 +18,13 @@ use crate::{
     store::{When, Written},
 };
 
-/// Commits the session, or leaves it as it was: `None` where that may take waiting.
+/// Commits the session, which has been loaded, or leaves it as it was: `None` where that may take waiting.
 pub(super) fn at_once(state: &State, data: &mut Data, intent: Intent) -> Option<Result<Saved, Error>> {
     let config = &*state.config;
     let store = config.engine.at_hand(&config.limits);
     // What was changed is compared with what is stored only once, by who writes it.
     let left_to_others = store.is_none() && !data.edits.is_empty();
-    if left_to_others || !state.is_loaded() || state.flags.degraded.load(Relaxed) {
+    if left_to_others || state.flags.degraded.load(Relaxed) {
         return None;
     }
     let now = config.clock.now();

@@ -1,10 +1,10 @@
 //! Records that cannot be read.
 
-use axum::body::Bytes;
+use axum::{Router, body::Bytes, routing::get};
 use axum_generic_session::{
-    Operation, Rolling, Store,
+    MemoryStore, Operation, Rolling, Session, SessionId, SessionLayer, Store, StoreKey, Verdict,
     store::{Record, Tag, When},
-    testing::Fault,
+    testing::{Client, Fault},
 };
 use serde_json::json;
 
@@ -126,4 +126,21 @@ async fn a_layer_may_discard_what_cannot_be_read() {
         assert_eq!(site.record(&id).await, None, "{path}");
         assert_eq!(site.data_of(&visitor).await, left, "{path}");
     }
+}
+
+/// The memory store is asked without waiting for it, so there the rule is kept in a place of its own.
+#[tokio::test]
+async fn who_goes_on_without_what_cannot_be_read_does_not_write_over_it_in_memory_either() {
+    let store = MemoryStore::new();
+    let layer = SessionLayer::new(store.clone()).error_handler(|_| async { Verdict::Continue });
+    let set = get(async |session: Session| session.insert("a", 1).await);
+    let mut visitor = Client::new(Router::new().route("/set", set).layer(layer));
+    let _ = visitor.get("/set").await.expect_status(200);
+    let id = SessionId::parse(visitor.cookie("axum.sid").unwrap()).unwrap();
+    let key = StoreKey::hashed("axum:sess:", &id);
+    let record = store.get(&key).await.unwrap().unwrap();
+    let garbage = Record { tag: Tag::random(), data: Bytes::from_static(b"garbage"), ..record };
+    store.set(&key, &garbage, When::Present).await.unwrap();
+    let answer = visitor.get("/set").await.expect_status(200);
+    assert_eq!((answer.set_cookies().len(), store.get(&key).await.unwrap()), (0, Some(garbage)));
 }

@@ -64,8 +64,9 @@ async fn run(bar: &str, mut engine: impl Engine) -> Counts {
     }
     engine.settle(&nodes).await;
     let mut all = Counts::default();
-    for browser in browsers {
-        all.add(browser.verify().await);
+    let mut verifying: JoinSet<_> = browsers.into_iter().map(Browser::verify).collect();
+    while let Some(found) = verifying.join_next().await {
+        all.add(found.expect("no panic"));
     }
     figure
         .count("requests", all.requests)
