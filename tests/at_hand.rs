@@ -22,7 +22,7 @@ use axum_generic_session::{
 };
 use proptest::{prelude::*, sample::select, test_runner::TestRunner};
 use serde_json::Value;
-use site::{COOKIE, Site, cases, object};
+use site::{COOKIE, Site, act, cases, object};
 use tower::ServiceExt;
 
 /// What a handler may do, one after the other. Those with a wave are what another tab does while the handler is at work.
@@ -95,7 +95,7 @@ impl Settings {
 
 type Itself = Extension<Arc<OnceLock<Router>>>;
 
-async fn act(
+async fn page(
     session: Session,
     Extension(itself): Itself,
     headers: HeaderMap,
@@ -104,37 +104,30 @@ async fn act(
     let mut id = String::new();
     for word in words.split('+') {
         match word {
-            "read" => drop(session.get().await?),
-            "write" => session.insert("new", 1).await?,
-            "same" => session.insert("user", "alice").await?,
             "more" => {
                 let n = session.value::<u64>("n").await?.unwrap_or(0);
                 session.insert("n", n + 1).await?;
             }
             "remove" => session.remove("new").await?,
-            "clear" => session.clear().await?,
-            "settings" => session.update_cookie(|c| c.http_only = !c.http_only).await?,
-            "login" => session.set_principal("ada").await?,
-            "destroy" => session.destroy()?,
-            "regenerate" => session.regenerate()?,
-            "renew" => session.renew().await?,
-            "force" => session.force_save(),
-            "prevent" => session.prevent_save(),
-            "auto" => session.auto_save(),
-            "save" => drop(session.save().await?),
-            "id" => id = session.id().await?.expose().to_owned(),
             "large" => session.insert("large", "x".repeat(500)).await?,
-            elsewhere => {
-                let mut request = Request::get(format!("/act/{}/200", elsewhere.trim_start_matches('~')));
-                for cookie in headers.get_all(COOKIE_HEADER) {
-                    request = request.header(COOKIE_HEADER, cookie);
-                }
-                let app = itself.get().expect("it runs").clone();
-                let _ = app.oneshot(request.body(Body::empty()).expect("a request")).await;
-            }
+            "login" => session.set_principal("ada").await?,
+            "id" => id = session.id().await?.expose().to_owned(),
+            word => match word.strip_prefix('~') {
+                Some(word) => in_another_tab(&itself, &headers, word).await,
+                None => act(&session, word).await?,
+            },
         }
     }
     Ok((StatusCode::from_u16(status).expect("a status"), id))
+}
+
+async fn in_another_tab(itself: &OnceLock<Router>, headers: &HeaderMap, word: &str) {
+    let mut request = Request::get(format!("/act/{word}/200"));
+    for cookie in headers.get_all(COOKIE_HEADER) {
+        request = request.header(COOKIE_HEADER, cookie);
+    }
+    let app = itself.get().expect("it runs").clone();
+    let _ = app.oneshot(request.body(Body::empty()).expect("a request")).await;
 }
 
 /// A site, and who visits it.
@@ -227,7 +220,7 @@ fn a_store_at_hand_and_one_that_is_waited_for_come_to_the_same() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let property = |(settings, steps): (Settings, Vec<Step>)| {
         runtime.block_on(async {
-            let site = Site::with(|layer| settings.of(layer)).page("/act/{words}/{status}", get(act));
+            let site = Site::with(|layer| settings.of(layer)).page("/act/{words}/{status}", get(page));
             let store = MemoryStore::new().clock(site.clock.clone());
             let layer = settings.of(SessionLayer::new(store.clone()).clock(site.clock.clone()));
             let mut at_hand = World::new(store, layer, &site.pages, &site.clock);

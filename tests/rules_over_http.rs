@@ -8,33 +8,17 @@ use axum::{
     routing::{MethodRouter, get},
 };
 use axum_generic_session::{Error, Rolling, Session, SessionId, SessionLayer, testing::Calls};
-use site::{COOKIE, Site};
+use site::{COOKIE, Site, act};
 use std::time::Duration;
 
 /// A page whose handler does what its path says, word by word.
 fn acts() -> MethodRouter {
-    async fn act(session: Session, Path(words): Path<String>) -> Result<(), Error> {
+    get(async |session: Session, Path(words): Path<String>| -> Result<(), Error> {
         for word in words.split('+') {
-            match word {
-                "nothing" => {}
-                "read" => drop(session.get().await?),
-                "write" => session.insert("new", 1).await?,
-                "same" => session.insert("user", "alice").await?,
-                "clear" => session.clear().await?,
-                "settings" => session.update_cookie(|c| c.http_only = false).await?,
-                "destroy" => session.destroy()?,
-                "regenerate" => session.regenerate()?,
-                "renew" => session.renew().await?,
-                "force" => session.force_save(),
-                "prevent" => session.prevent_save(),
-                "auto" => session.auto_save(),
-                "save" => drop(session.save().await?),
-                other => unreachable!("{other}"),
-            }
+            act(&session, word).await?;
         }
         Ok(())
-    }
-    get(act)
+    })
 }
 
 /// What the client is sent.

@@ -202,6 +202,27 @@ pub fn cases(number: u32) -> ProptestConfig {
     ProptestConfig { failure_persistence: None, rng_seed, ..ProptestConfig::with_cases(number) }
 }
 
+/// Does to the session what a word says.
+pub async fn act(session: &Session, word: &str) -> Result<(), Error> {
+    match word {
+        "nothing" => {}
+        "read" => drop(session.get().await?),
+        "write" => session.insert("new", 1).await?,
+        "same" => session.insert("user", "alice").await?,
+        "clear" => session.clear().await?,
+        "settings" => session.update_cookie(|c| c.http_only = false).await?,
+        "destroy" => session.destroy()?,
+        "regenerate" => session.regenerate()?,
+        "renew" => session.renew().await?,
+        "force" => session.force_save(),
+        "prevent" => session.prevent_save(),
+        "auto" => session.auto_save(),
+        "save" => drop(session.save().await?),
+        other => unreachable!("{other}"),
+    }
+    Ok(())
+}
+
 fn pages() -> Router {
     Router::new()
         .route("/", get(|| async { "hello" }))
