@@ -113,7 +113,7 @@ async fn page(
             "login" => session.set_principal("ada").await?,
             "id" => id = session.id().await?.expose().to_owned(),
             word => match word.strip_prefix('~') {
-                Some(word) => in_another_tab(&itself, &headers, word).await,
+                Some(word) => meanwhile(&itself, &headers, word).await,
                 None => act(&session, word).await?,
             },
         }
@@ -121,7 +121,7 @@ async fn page(
     Ok((StatusCode::from_u16(status).expect("a status"), id))
 }
 
-async fn in_another_tab(itself: &OnceLock<Router>, headers: &HeaderMap, word: &str) {
+async fn meanwhile(itself: &OnceLock<Router>, headers: &HeaderMap, word: &str) {
     let mut request = Request::get(format!("/act/{word}/200"));
     for cookie in headers.get_all(COOKIE_HEADER) {
         request = request.header(COOKIE_HEADER, cookie);

@@ -29,6 +29,8 @@ pub struct Counts {
     pub acknowledged: usize,
     pub failed: usize,
     pub slowest: Duration,
+    /// Answers of 5xx when all was quiet.
+    pub asked_again: usize,
     /// Acknowledged, and not there.
     pub lost: usize,
     /// There, and neither acknowledged nor in doubt.
@@ -43,6 +45,7 @@ impl Counts {
         self.acknowledged += other.acknowledged;
         self.failed += other.failed;
         self.slowest = self.slowest.max(other.slowest);
+        self.asked_again += other.asked_again;
         self.lost += other.lost;
         self.invented += other.invented;
         self.returned += other.returned;
@@ -241,12 +244,13 @@ impl Browser {
     }
 
     /// What the site says once it answers: a machine that is busy may take longer than a call is given, but not for ever.
-    async fn at_last(&self, node: usize, session: &Session) -> Answer {
+    async fn at_last(&mut self, node: usize, session: &Session) -> Answer {
         for _ in 0..TRIES {
             let answer = ask(self.at(node, session), "/".into()).await.0;
             if !answer.status.is_server_error() {
                 return answer.expect_status(200);
             }
+            self.counts.asked_again += 1;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("all is quiet, and there is no answer in {TRIES} tries");

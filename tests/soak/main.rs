@@ -74,6 +74,7 @@ async fn run(bar: &str, mut engine: impl Engine) -> Counts {
         .count("acknowledged", all.acknowledged)
         .count("refused_5xx", all.failed)
         .count("slowest_ms", usize::try_from(all.slowest.as_millis()).expect("a while"))
+        .count("asked_again", all.asked_again)
         .count("lost", all.lost)
         .count("came_from_nowhere", all.invented)
         .count("returned", all.returned)
