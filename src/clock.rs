@@ -82,17 +82,38 @@ impl Clock for SystemClock {
 
 /// A clock whose type has been forgotten, with a `Debug` for the structures that hold it.
 #[derive(Clone)]
-pub(crate) struct SharedClock(pub(crate) Arc<dyn Clock>);
+pub(crate) enum SharedClock {
+    /// The machine's, which is read without asking anybody.
+    System,
+    Other(Arc<dyn Clock>),
+}
 
 impl SharedClock {
-    pub(crate) fn system() -> Self {
-        Self(Arc::new(SystemClock))
+    pub(crate) fn of(clock: impl Clock) -> Self {
+        Self::Other(Arc::new(clock))
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.0.now()
+        match self {
+            Self::System => SystemClock.now(),
+            Self::Other(clock) => clock.now(),
+        }
+    }
+
+    /// What it has just said, for who reads the same clock.
+    pub(crate) fn told(&self, now: Timestamp) -> Told {
+        Told(matches!(self, Self::System).then_some(now))
+    }
+
+    /// The time now, not asked for again where the same clock has just told it.
+    pub(crate) fn now_as(&self, Told(told): Told) -> Timestamp {
+        told.filter(|_| matches!(self, Self::System)).unwrap_or_else(|| self.now())
     }
 }
+
+/// What the machine's clock said a moment ago; nothing, where the time comes from another one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told(Option<Timestamp>);
 
 impl fmt::Debug for SharedClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

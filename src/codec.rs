@@ -195,7 +195,7 @@ fn decode_native(data: Bytes, layer: &CookieOptions) -> Result<Content, BoxError
 fn encode_native(head: &Head, object: &Object, layer: &CookieOptions) -> Result<Bytes, BoxError> {
     let created = head.created.unwrap_or(Timestamp::EPOCH).as_millis();
     let digits = created.checked_ilog10().unwrap_or_default() as usize + 1;
-    // As a rule exactly what it takes: of a buffer with room left `Bytes` would allocate a second thing.
+    // As a rule exactly what it takes.
     let mut out = Vec::with_capacity(HEADER.len() + digits + 2 + object.size_hint());
     out.extend_from_slice(HEADER);
     serde_json::to_writer(&mut out, &created)?;
@@ -212,7 +212,8 @@ fn encode_native(head: &Head, object: &Object, layer: &CookieOptions) -> Result<
     }
     out.extend_from_slice(b"}\n");
     object.write(&mut out);
-    Ok(out.into())
+    // No room is left in it: with that `Bytes` would allocate a second thing, and the memory store keeps what it is given.
+    Ok(out.into_boxed_slice().into())
 }
 
 impl Overrides {

@@ -10,7 +10,7 @@ use std::{
     future::{self, Future},
     mem,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, MutexGuard, atomic::Ordering::Relaxed},
     task::{Context, Poll},
 };
 
@@ -34,7 +34,7 @@ use crate::{
     id::{SessionId, StoreKey},
     lifetime::Life,
     rules::{Action, Ending, decide},
-    state::{Data, Debt, Edits, Intent, Owed, State},
+    state::{Data, Edits, Intent, Owed, State},
     store::{StoreError, When, Written},
     takeover,
     transport::Presented,
@@ -100,7 +100,8 @@ impl Future for Committing {
 
 /// Closes the session where that takes no waiting: after requests that have changed nothing, which are most, and where the
 /// store is at hand. What is owed is to be told. `None`: it takes a [`Committing`].
-pub(crate) fn close_at_once(state: &Arc<State>) -> Option<Result<Debt, Error>> {
+#[inline]
+pub(crate) fn close_at_once(state: &Arc<State>) -> Option<Result<MutexGuard<'_, Data>, Error>> {
     // A commit holds the state too; with no other handle left there is none.
     let _mine = match Arc::strong_count(state) {
         1 => None,
@@ -120,7 +121,7 @@ pub(crate) fn close_at_once(state: &Arc<State>) -> Option<Result<Debt, Error>> {
         return Some(Err(error));
     }
     state.flags.closed.store(true, Relaxed);
-    Some(Ok(data.debt()))
+    Some(Ok(data))
 }
 
 /// Commits what the request has changed so far. Runs to its end even if its caller is dropped.
@@ -219,11 +220,11 @@ fn leave(state: &State, intent: Intent) {
     }
 }
 
-fn owe_cookie(state: &State, data: &mut Data, id: &SessionId, life: impl Fn(CookieLife) -> CookieLife) {
+fn owe_cookie(state: &State, data: &mut Data, life: impl Fn(CookieLife) -> CookieLife) {
     let now = state.config.clock.now();
     let (_, fresh) = state.facts(data, state.intent(), now);
     let options = data.cookie().cloned().map(Box::new);
-    data.owed = Some(Owed::Cookie { id: id.clone(), options, life: life(fresh.cookie), at: now });
+    data.owed = Some(Owed::Cookie { options, life: life(fresh.cookie), at: now });
 }
 
 /// Sends the cookie for what is in the store: it must not promise more than what is left there.
@@ -231,8 +232,8 @@ fn resend(state: &State) {
     let mut data = state.data();
     let Some(origin) = data.origin.as_mut() else { return };
     origin.stale = false;
-    let (id, end) = (origin.id.clone(), origin.expires_at);
-    owe_cookie(state, &mut data, &id, |life| match life {
+    let end = origin.expires_at;
+    owe_cookie(state, &mut data, |life| match life {
         CookieLife::Until(fresh) => CookieLife::Until(fresh.min(end)),
         other => other,
     });
@@ -247,17 +248,17 @@ async fn create(state: &State, intent: Intent, now: Timestamp) -> Result<Saved, 
         let key = state.config.key(&id);
         let principal = who_logs_in(&state.data(), true).map(Into::into);
         let login = login_at(state, principal).await;
-        let version = version(config, &state.data(), true, login, now)?;
-        let written = engine.set(limits, &key, &version.record, When::Absent, Repeat::Harmless).await;
+        let (record, version) = version(config, &state.data(), true, login, now)?;
+        let written = engine.set(limits, &key, &record, When::Absent, Repeat::Harmless).await;
         match written.map_err(|e| Error::store(Operation::Set, e))? {
             Written::Done => {
                 if let Some(old) = &old {
                     Box::pin(end(state, old, Some(&key))).await?;
                 }
-                logged_in(state, &key, &version.record, login).await;
+                logged_in(state, &key, &record, login).await;
                 let saved = if old.is_some() { Saved::Rotated } else { Saved::Created };
                 state.settle(intent);
-                adopt(state, &mut state.data(), id, key, version);
+                adopt(state, &mut state.data(), Some((id, key)), version, record.data);
                 return Ok(saved);
             }
             Written::Gone | Written::Conflict(_) => state.data().new_id = None,
@@ -351,8 +352,7 @@ fn touched(state: &State, data: &mut Data, alive: bool, life: Life) -> Saved {
     origin.expires_at = origin.expires_at.max(life.store);
     let stale = mem::take(&mut origin.stale);
     if stale || !config.lifetime.silent {
-        let id = origin.id.clone();
-        owe_cookie(state, data, &id, |fresh| fresh);
+        owe_cookie(state, data, |fresh| fresh);
     }
     Saved::Touched
 }

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    clock::Timestamp,
+    clock::{Timestamp, Told},
     error::Operation,
     id::StoreKey,
     observe::Watch,
@@ -64,8 +64,8 @@ pub(crate) struct Group(u8);
 
 impl Group {
     pub(crate) fn of(key: &StoreKey) -> Self {
-        let [group, ..] = key.fingerprint();
-        Self(group)
+        let [first, ..] = key.fingerprint();
+        Self(first as u8)
     }
 }
 
@@ -120,7 +120,8 @@ impl Engine {
         when: When,
         repeat: Repeat,
     ) -> Result<Written, StoreError> {
-        if let Some(written) = self.at_hand(limits).and_then(|store| store.set(key, record, when)) {
+        let at_hand = self.at_hand(limits);
+        if let Some(written) = at_hand.and_then(|store| store.set(key, record.apart(), when, Told::default())) {
             return Ok(written);
         }
         // A record of `Layout::Plain` that is in the way of a new one does not tell whose it is.
@@ -279,12 +280,12 @@ impl AtHand<'_> {
     }
 
     /// `None`: it may be done by who waits for it.
-    pub(crate) fn set(&self, key: &StoreKey, record: &Record, when: When) -> Option<Written> {
-        self.measured(Operation::Set, || self.store.set(key, record, when))
+    pub(crate) fn set(&self, key: &StoreKey, record: Record, when: When, now: Told) -> Option<Written> {
+        self.measured(Operation::Set, || self.store.set(key, record, when, now))
     }
 
-    pub(crate) fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> bool {
-        self.measured(Operation::Touch, || self.store.touch(key, expires_at))
+    pub(crate) fn touch(&self, key: &StoreKey, expires_at: Timestamp, now: Told) -> bool {
+        self.measured(Operation::Touch, || self.store.touch(key, expires_at, now))
     }
 
     fn measured<T>(&self, operation: Operation, call: impl FnOnce() -> T) -> T {

@@ -139,7 +139,7 @@ impl<K, L> SessionLayer<K, L> {
             cookie: CookieOptions::default(),
             lifetime: Lifetime::default(),
             hooks: Hooks::default(),
-            clock: SharedClock::system(),
+            clock: SharedClock::System,
             codec: Codec::Native,
             prefix: "axum:sess:".into(),
             hash_ids: true,

@@ -4,13 +4,17 @@
 //! text too, so that a key nobody touched costs nothing and survives byte for byte.
 
 mod merge;
+mod room;
 
 use std::{borrow::Cow, collections::HashSet, fmt, ops::Range, sync::Arc};
 
 use axum::body::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::merge::{merge, same_value};
+pub(crate) use self::{
+    merge::{merge, same_value},
+    room::Written,
+};
 use crate::{
     fields,
     scan::{Scanner, Window},
@@ -74,9 +78,18 @@ impl Object {
                     // As many more as there will be if the rest is like the beginning.
                     entries.reserve(entries.len() * source.len() / scanner.at());
                 }
-                let entry = entry(&source, &mut scanner)?;
-                marks.note(entry.key.of(&source));
-                entries.push(entry);
+                let key = scanner.string()?;
+                let escaped = scanner.has_escapes(&key);
+                if !scanner.passes(b':') {
+                    return None;
+                }
+                let value = scanner.value()?;
+                if escaped {
+                    marks.note(push_unescaped(&mut entries, &source, &key, value)?);
+                } else {
+                    marks.note(&source[key.clone()]);
+                    entries.push(Entry { key: at(key), value: at(value) });
+                }
                 if !scanner.passes(b',') {
                     break;
                 }
@@ -235,20 +248,20 @@ fn write_key(key: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Passes a key and its value.
-#[inline(always)]
-fn entry(source: &[u8], scanner: &mut Scanner<'_>) -> Option<Entry> {
-    let place = scanner.string()?;
-    let key = if scanner.has_escapes(&place) {
-        let text: String = serde_json::from_slice(&source[place.start - 1..=place.end]).ok()?;
-        Piece::Own(text.into_bytes().into())
-    } else {
-        at(place)
-    };
-    if !scanner.passes(b':') {
-        return None;
+/// Adds an entry whose key is not written as it is meant.
+#[cold]
+fn push_unescaped<'a>(
+    entries: &'a mut Vec<Entry>,
+    source: &Bytes,
+    key: &Range<usize>,
+    value: Range<usize>,
+) -> Option<&'a [u8]> {
+    let key: String = read_value(&source[key.start - 1..=key.end]).ok()?;
+    entries.push(Entry { key: Piece::Own(key.into_bytes().into()), value: at(value) });
+    match &entries.last()?.key {
+        Piece::Own(key) => Some(key),
+        Piece::At(_) => None,
     }
-    Some(Entry { key, value: at(scanner.value()?) })
 }
 
 impl Piece {

@@ -6,15 +6,15 @@ use std::{
     marker::PhantomData,
     mem,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, MutexGuard, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
 };
 
 use axum::{
     extract::OriginalUri,
     http::{
-        HeaderMap, HeaderValue, Request,
-        header::{CACHE_CONTROL, Entry, VARY},
+        HeaderMap, HeaderName, HeaderValue, Request,
+        header::{CACHE_CONTROL, COOKIE, Entry, VARY},
         request::Parts,
     },
     response::{IntoResponse, Response},
@@ -29,7 +29,7 @@ use crate::{
     error::{Error, Operation},
     hooks::Later,
     layer::SessionLayer,
-    state::{Debt, Load, Owed, State},
+    state::{Data, Load, Owed, State},
     ticket::{Slot, Ticket},
     transport::Issue,
 };
@@ -209,7 +209,7 @@ where
                     this.step.set(Step::Handling { future });
                 }
                 StepProj::Handling { future } => {
-                    let response = ready!(future.poll(cx))?.into_response();
+                    let mut response = ready!(future.poll(cx))?.into_response();
                     let Some(state) = this.ticket.take().and_then(Ticket::finish) else {
                         return Poll::Ready(Ok(response));
                     };
@@ -221,8 +221,9 @@ where
                         this.step.set(Step::Closing { close: Box::pin(discard(state, response)) });
                         continue;
                     }
-                    let next = match close_at_once(&state) {
-                        Some(Ok(debt)) => return Poll::Ready(Ok(tell(&state, debt, response))),
+                    let closed = close_at_once(&state);
+                    let next = match closed.map(|data| data.map(|data| tell(&state, data, &mut response))) {
+                        Some(Ok(())) => return Poll::Ready(Ok(response)),
                         Some(Err(error)) => Step::Closing { close: Box::pin(fail(state, response, error)) },
                         None => {
                             let commit = Committing::new(state.clone());
@@ -257,10 +258,10 @@ impl<S: Service<R>, R> fmt::Debug for SessionFuture<S, R> {
 }
 
 /// The end of the request: the client is told what it must know.
-fn close(state: &State, response: Response) -> Response {
+fn close(state: &State, mut response: Response) -> Response {
     state.flags.closed.store(true, Relaxed);
-    let debt = state.data().debt();
-    tell(state, debt, response)
+    tell(state, state.data(), &mut response);
+    response
 }
 
 /// By the response's status nothing of what the handler did to the session counts.
@@ -297,45 +298,47 @@ async fn fail(state: Arc<State>, response: Response, error: Error) -> Response {
 }
 
 /// Puts into the response what the client must know.
-fn tell(state: &State, Debt { owed, way }: Debt, mut response: Response) -> Response {
+fn tell(state: &State, mut data: MutexGuard<'_, Data>, response: &mut Response) {
     let config = &*state.config;
+    let owed = data.owed.take();
+    let way = data.way;
+    // Of the session as it stands now. Not under the lock: a transport may be the application's own.
+    let id = match (&owed, &data.origin) {
+        (Some(Owed::Cookie { .. }), Some(origin)) => Some(origin.id.clone()),
+        _ => None,
+    };
+    drop(data);
     let headers = response.headers_mut();
     if config.cache_headers && (state.is_used() || owed.is_some()) {
         for name in config.carrier.vary() {
             add_vary(headers, name);
         }
     }
-    let Some(owed) = owed else { return response };
+    let Some(owed) = owed else { return };
     if config.cache_headers {
         make_private(headers);
     }
-    match owed {
-        Owed::Cookie { id, options, life, at } => {
-            config.carrier.write(headers, way, &Issue { id: &id, own: options.as_deref(), life, at });
+    match (owed, &id) {
+        (Owed::Cookie { options, life, at }, Some(id)) => {
+            config.carrier.write(headers, way, &Issue { id, own: options.as_deref(), life, at });
         }
-        Owed::Removal { options } => {
-            config.carrier.clear(headers, way, options.as_deref());
-        }
+        (Owed::Removal { options }, _) => config.carrier.clear(headers, way, options.as_deref()),
+        // There is no session any more.
+        (Owed::Cookie { .. }, None) => {}
     }
-    response
 }
 
-fn add_vary(headers: &mut HeaderMap, name: &HeaderValue) {
-    let mut values = match headers.entry(VARY) {
-        Entry::Vacant(none) => {
-            none.insert(name.clone());
-            return;
-        }
-        Entry::Occupied(values) => values,
-    };
-    let there = values.iter().any(|value| {
+fn add_vary(headers: &mut HeaderMap, name: &HeaderName) {
+    let there = headers.get_all(VARY).iter().any(|value| {
         value.as_bytes().split(|b| *b == b',').any(|part| {
             let part = part.trim_ascii();
-            part == b"*" || part.eq_ignore_ascii_case(name.as_bytes())
+            part == b"*" || part.eq_ignore_ascii_case(name.as_str().as_bytes())
         })
     });
     if !there {
-        values.append(name.clone());
+        // As nearly always, a constant.
+        let value = if *name == COOKIE { HeaderValue::from_static("cookie") } else { name.clone().into() };
+        headers.append(VARY, value);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     cookie::CookieOptions,
     error::{Error, Kind},
     id::{SessionId, StoreKey},
-    object::{Object, read_value, same_value},
+    object::{Object, Written, read_value, same_value},
     rules::Ending,
     state::{Data, State},
     store::Layout,
@@ -303,7 +303,7 @@ impl<K> Session<Map, K> {
     /// # Errors
     /// As [`get`](Self::get); and when the value cannot be written as JSON.
     pub async fn insert(&self, key: &str, value: impl Serialize + Send) -> Result<(), Error> {
-        let text = serde_json::to_vec(&value).map_err(|e| Error::json(&e))?;
+        let text = Written::of(&value).map_err(|e| Error::json(&e))?;
         let mut data = self.state.loaded().await?;
         if !data.object().get(key).is_some_and(|old| same_value(old, &text)) {
             data.object_mut().put(key, &text);

@@ -19,7 +19,7 @@ use std::{
 
 use axum::http::{Extensions, HeaderMap, Request, request::Parts};
 
-pub(crate) use self::data::{Data, Debt, Edits, Origin, Owed};
+pub(crate) use self::data::{Data, Edits, Origin, Owed};
 use self::gate::Gate;
 pub(crate) use self::load::Load;
 use crate::{
@@ -69,22 +69,30 @@ pub(crate) struct State {
 }
 
 /// What the request brought to name its session.
-#[derive(Default)]
-pub(crate) struct Brought {
-    captured: Captured,
-    forced: Option<SessionId>,
+pub(crate) enum Brought {
+    Captured(Captured),
+    Forced(SessionId),
 }
 
 impl Brought {
+    #[inline]
     pub(crate) fn by(config: &Config, headers: &HeaderMap, extensions: &Extensions) -> Self {
-        let forced = extensions.get::<ForcedId>().map(|forced| forced.0.clone());
-        Self { captured: config.carrier.capture(headers), forced }
+        match extensions.get::<ForcedId>() {
+            None => Self::Captured(config.carrier.capture(headers)),
+            Some(ForcedId(id)) => Self::Forced(id.clone()),
+        }
+    }
+}
+
+impl Default for Brought {
+    fn default() -> Self {
+        Self::Captured(Captured::default())
     }
 }
 
 impl From<SessionId> for Brought {
     fn from(id: SessionId) -> Self {
-        Self { captured: Captured::default(), forced: Some(id) }
+        Self::Forced(id)
     }
 }
 
@@ -125,6 +133,7 @@ impl From<u64> for Intent {
 }
 
 impl State {
+    #[inline]
     pub(crate) fn new(config: Arc<Config>, parts: Option<Arc<Parts>>, brought: Brought) -> Self {
         Self {
             config,
@@ -237,9 +246,9 @@ impl State {
 
     /// The id that the request brought. Whether there is such a session, only the store can tell.
     pub(crate) fn presented(&self) -> Option<Presented> {
-        match &self.brought.forced {
-            Some(id) => Some(Presented { id: id.clone(), stale: false, way: 0 }),
-            None => self.config.carrier.read(&self.brought.captured),
+        match &self.brought {
+            Brought::Captured(captured) => self.config.carrier.read(captured),
+            Brought::Forced(id) => Some(Presented { id: id.clone(), stale: false, way: 0 }),
         }
     }
 
@@ -351,5 +360,14 @@ impl fmt::Debug for State {
             .field("used", &self.is_used())
             .field("closed", &self.is_closed())
             .finish_non_exhaustive()
+    }
+}
+#[cfg(test)]
+mod sizes {
+    #[test]
+    fn sizes() {
+        use super::*;
+        eprintln!("State {} Data {} Flags {} Brought {} Gate {}", size_of::<State>(), size_of::<Data>(), size_of::<Flags>(), size_of::<Brought>(), size_of::<Gate>());
+        eprintln!("Origin {} Content {} Edits {} Owed {} SessionId {} StoreKey {} Object {}", size_of::<Origin>(), size_of::<crate::codec::Content>(), size_of::<Edits>(), size_of::<Option<Owed>>(), size_of::<SessionId>(), size_of::<crate::id::StoreKey>(), size_of::<crate::object::Object>());
     }
 }

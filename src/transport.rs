@@ -9,7 +9,7 @@ use axum::http::{
     header::{AUTHORIZATION, COOKIE},
 };
 
-use self::cookies::{append_cookie, cookie_header, cookies, percent_decoded};
+use self::cookies::{append_cookie, cookie_header, Cookies, percent_decoded};
 use crate::{
     clock::Timestamp,
     cookie::{Attributes, CookieLife, CookieOptions, Style},
@@ -134,11 +134,21 @@ impl fmt::Debug for Way {
     }
 }
 
-/// What the request brought, taken from its headers but not looked at: most requests never ask.
+/// What the request brought to name its session.
 #[derive(Default)]
 pub(crate) struct Captured {
-    cookies: Option<HeaderValue>,
+    cookie: FromCookie,
     others: Vec<(usize, String)>,
+}
+
+#[derive(Default)]
+enum FromCookie {
+    #[default]
+    Nothing,
+    /// Not signed, so that there is nothing to verify.
+    Id(SessionId),
+    /// The header, to be looked at when somebody asks: a signature that is not needed is not verified.
+    Signed(HeaderValue),
 }
 
 /// An id that has been found, and verified where it is signed.
@@ -172,7 +182,7 @@ pub(crate) struct Carrier {
     attributes: Attributes,
     overwrite: bool,
     /// The request headers that decide which session a response is about.
-    vary: Vec<HeaderValue>,
+    vary: Vec<HeaderName>,
 }
 
 impl Carrier {
@@ -187,14 +197,21 @@ impl Carrier {
     pub(crate) fn prepare(&mut self, cookie: &CookieOptions) {
         self.attributes = Attributes::of(cookie, self.style);
         self.overwrite = cookie.overwrite;
-        self.vary = self.transport.0.iter().filter_map(Way::vary).map(Into::into).collect();
+        self.vary = self.transport.0.iter().filter_map(Way::vary).collect();
     }
 
-    /// Takes from the headers what [`read`](Self::read) may need. Copies no text of a cookie header.
+    /// Takes from the headers what [`read`](Self::read) may need.
+    #[inline]
     pub(crate) fn capture(&self, headers: &HeaderMap) -> Captured {
         let mut captured = Captured::default();
-        if self.transport.uses_cookies() {
-            captured.cookies = cookie_header(headers);
+        if self.transport.uses_cookies()
+            && let Some(header) = cookie_header(headers)
+        {
+            if self.keys.is_some() {
+                captured.cookie = FromCookie::Signed(header.into_owned());
+            } else if let Some(id) = self.named("", header.as_bytes()).find_map(SessionId::of_octets) {
+                captured.cookie = FromCookie::Id(id);
+            }
         }
         for (i, way) in self.transport.0.iter().enumerate() {
             let text = match way {
@@ -209,13 +226,17 @@ impl Carrier {
     }
 
     /// The id of the request: the first that is well-formed and, in a cookie, bears a good signature.
+    #[inline]
     pub(crate) fn read(&self, captured: &Captured) -> Option<Presented> {
         (0..self.transport.0.len()).find_map(|way| match self.transport.0[way] {
-            Way::Cookie => {
-                let header = captured.cookies.as_ref()?.as_bytes();
-                let (id, stale) = self.read_cookie(header)?;
-                Some(Presented { id, stale, way })
-            }
+            Way::Cookie => match &captured.cookie {
+                FromCookie::Nothing => None,
+                FromCookie::Id(id) => Some(Presented { id: id.clone(), stale: false, way }),
+                FromCookie::Signed(header) => {
+                    let (id, stale) = self.verified(header.as_bytes())?;
+                    Some(Presented { id, stale, way })
+                }
+            },
             Way::Header(_) | Way::Bearer | Way::Custom(_) => {
                 let (_, text) = captured.others.iter().find(|(i, _)| *i == way)?;
                 Some(Presented { id: SessionId::parse(text)?, stale: false, way })
@@ -223,16 +244,18 @@ impl Carrier {
         })
     }
 
-    fn read_cookie(&self, header: &[u8]) -> Option<(SessionId, bool)> {
-        let values = || cookies(header, |name| name == self.name.as_bytes());
-        let Some(keys) = &self.keys else {
-            return values().find_map(|value| Some((SessionId::of_octets(value)?, false)));
-        };
+    fn named<'a>(&'a self, suffix: &'static str, header: &'a [u8]) -> Cookies<'a> {
+        Cookies::named(&self.name, suffix, header)
+    }
+
+    /// The first whose signature is good, and whether it is by a key that no longer signs.
+    fn verified(&self, header: &[u8]) -> Option<(SessionId, bool)> {
+        let keys = self.keys.as_ref()?;
+        let values = || self.named("", header);
         // A signature is made of text; a value that is none has no good one.
         let values = || values().filter_map(|value| str::from_utf8(value).ok());
         if keys.scheme() == Scheme::Keygrip {
-            let signatures =
-                || cookies(header, |name| name.strip_suffix(b".sig") == Some(self.name.as_bytes()));
+            let signatures = || self.named(".sig", header);
             return values().find_map(|value| {
                 let mut signatures = signatures().filter_map(|signature| str::from_utf8(signature).ok());
                 let key =
@@ -277,7 +300,7 @@ impl Carrier {
     }
 
     /// The request headers that decide which session a response is about.
-    pub(crate) fn vary(&self) -> &[HeaderValue] {
+    pub(crate) fn vary(&self) -> &[HeaderName] {
         &self.vary
     }
 

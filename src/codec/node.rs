@@ -108,7 +108,7 @@ pub(super) fn encode(
         object.write_entries(&mut out);
     }
     out.push(b'}');
-    Ok(out.into())
+    Ok(out.into_boxed_slice().into())
 }
 
 /// The member `cookie` for these settings, its parts in the order in which the library itself writes them.

@@ -4,6 +4,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use axum::body::Bytes;
+
 use super::{
     Saved, leave,
     login::who_logs_in,
@@ -37,7 +39,7 @@ pub(super) fn at_once(state: &State, data: &mut Data, intent: Intent) -> Option<
     let store = store?;
     let begins = match action {
         Action::Touch => {
-            let alive = store.touch(&data.origin.as_ref()?.key, life.store);
+            let alive = store.touch(&data.origin.as_ref()?.key, life.store, config.clock.told(now));
             return Some(Ok(touched(state, data, alive, life)));
         }
         Action::Update => false,
@@ -47,24 +49,27 @@ pub(super) fn at_once(state: &State, data: &mut Data, intent: Intent) -> Option<
     if config.hooks.before_save.is_some() || who_logs_in(data, begins).is_some() {
         return None;
     }
-    let version = match version(config, data, begins, None, now) {
+    let (record, version) = match version(config, data, begins, None, now) {
         Ok(version) => version,
         Err(error) => return Some(Err(error)),
     };
-    let (id, key, when) = match &data.origin {
-        Some(origin) => (origin.id.clone(), origin.key.clone(), When::Tagged(origin.tag)),
+    let told = config.clock.told(now);
+    let (place, written) = match &data.origin {
+        Some(origin) => (None, store.set(&origin.key, record, When::Tagged(origin.tag), told)),
         None => {
             let id = data.new_id.clone().unwrap_or_else(SessionId::random);
             let key = config.key(&id);
-            (id, key, When::Absent)
+            let written = store.set(&key, record, When::Absent, told);
+            (Some((id, key)), written)
         }
     };
-    match store.set(&key, &version.record, when)? {
+    match written? {
         Written::Done => {
             if intent.ending != Ending::None {
                 state.settle(intent);
             }
-            adopt(state, data, id, key, version);
+            // The data are locked.
+            adopt(state, data, place, version, Bytes::new());
             Some(Ok(if begins { Saved::Created } else { Saved::Updated }))
         }
         Written::Gone => Some(Err(Error::gone())),

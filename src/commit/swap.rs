@@ -70,27 +70,24 @@ pub(super) async fn swap(state: &State, repeat: Repeat, now: Timestamp) -> Resul
     };
     let when = When::Tagged(old.tag);
     let login = login_at(state, principal).await;
-    let version = version(&state.config, &state.data(), false, login, now)?;
+    let (record, version) = version(&state.config, &state.data(), false, login, now)?;
     let (operation, written) = match &renewed {
         // In a box: what is seldom done is not to make every write's future larger.
         Some(new) => {
-            let moved = Box::pin(engine.rotate(limits, &old.key, when, &new.1, &version.record)).await;
+            let moved = Box::pin(engine.rotate(limits, &old.key, when, &new.1, &record)).await;
             (Operation::Rotate, moved)
         }
-        None => (Operation::Set, engine.set(limits, &old.key, &version.record, when, repeat).await),
+        None => (Operation::Set, engine.set(limits, &old.key, &record, when, repeat).await),
     };
     match written.map_err(|e| Error::store(operation, e))? {
         Written::Done => {
             let key = renewed.as_ref().map_or(&old.key, |new| &new.1);
-            logged_in(state, key, &version.record, login).await;
-            let (id, key, saved) = match renewed {
-                Some(new) => (new.0, new.1, Saved::Rotated),
-                None => (old.id, old.key, Saved::Updated),
-            };
+            logged_in(state, key, &record, login).await;
+            let saved = if renewed.is_some() { Saved::Rotated } else { Saved::Updated };
             if saved == Saved::Rotated {
                 state.settle(intent);
             }
-            adopt(state, &mut state.data(), id, key, version);
+            adopt(state, &mut state.data(), renewed.map(|new| *new), version, record.data);
             Ok(Swap::Done(saved))
         }
         Written::Gone => Err(Error::gone()),

@@ -2,6 +2,8 @@
 
 use std::mem;
 
+use axum::body::Bytes;
+
 use crate::{
     clock::Timestamp,
     codec::Head,
@@ -13,7 +15,7 @@ use crate::{
     object::merge,
     observe::Sight,
     state::{Data, Origin, Owed, State},
-    store::Record,
+    store::{Record, Tag},
 };
 
 /// Lets the application's hook change what is about to be saved.
@@ -30,13 +32,16 @@ pub(super) async fn ask_before_save(state: &State) -> Result<(), Error> {
     Ok(())
 }
 
-/// A version of the session on its way to the store.
+/// What to take note of once a version of the session is in the store.
 pub(super) struct Version {
-    pub(super) record: Record,
+    tag: Tag,
+    principal: Option<Box<str>>,
     head: Head,
     life: Life,
     at: Timestamp,
     edition: u64,
+    /// As long as the record's data are.
+    bytes: usize,
 }
 
 /// Encodes the session as it is now. `login`: from which moment on it is its principal's.
@@ -46,7 +51,7 @@ pub(super) fn version(
     begins: bool,
     login: Option<Timestamp>,
     now: Timestamp,
-) -> Result<Version, Error> {
+) -> Result<(Record, Version), Error> {
     let created = data.base.head.created.filter(|_| !begins).unwrap_or(now);
     let head = Head {
         created: Some(created),
@@ -56,29 +61,44 @@ pub(super) fn version(
     };
     let object = data.object();
     let life = config.lifetime.of(now, created, object, &config.cookie, head.cookie.as_deref());
-    let bytes = config
+    let encoded = config
         .codec
         .encode(&head, object, &config.cookie, life)
         .map_err(|e| Error::new(Kind::Data("cannot be encoded".into(), Some(e))))?;
-    if bytes.len() > config.max_size {
-        return Err(Error::new(Kind::TooLarge { size: bytes.len(), limit: config.max_size }));
+    let bytes = encoded.len();
+    if bytes > config.max_size {
+        return Err(Error::new(Kind::TooLarge { size: bytes, limit: config.max_size }));
     }
-    let record = Record {
-        tag: config.codec.tag(&bytes),
-        expires_at: life.store,
-        principal: data.principal().map(Into::into),
-        data: bytes,
-    };
-    Ok(Version { record, head, life, at: now, edition: data.edition })
+    let (tag, principal) = (config.codec.tag(&encoded), data.principal().map(Into::into));
+    let record = Record { tag, expires_at: life.store, principal: principal.clone(), data: encoded };
+    Ok((record, Version { tag, principal, head, life, at: now, edition: data.edition, bytes }))
 }
 
-/// The version is in the store: it is what the next changes are compared with.
-pub(super) fn adopt(state: &State, data: &mut Data, id: SessionId, key: StoreKey, version: Version) {
-    let Version { record, head, life, at, edition } = version;
-    let sight = Sight { created: head.created, expires_at: record.expires_at, bytes: record.data.len() };
-    state.config.observer.stored(data.origin.as_ref().map(|old| &old.key), &key, sight);
-    data.origin =
-        Some(Origin { id: id.clone(), key, tag: record.tag, expires_at: record.expires_at, stale: false });
+/// The version is in the store: it is what the next changes are compared with. `place`: where, unless that is where the
+/// session was. `encoded`: the record's data, which are not looked at if nobody can have changed the session meanwhile.
+pub(super) fn adopt(
+    state: &State,
+    data: &mut Data,
+    place: Option<(SessionId, StoreKey)>,
+    version: Version,
+    encoded: Bytes,
+) {
+    let Version { tag, principal, head, life, at, edition, bytes } = version;
+    let expires_at = life.store;
+    let sight = Sight { created: head.created, expires_at, bytes };
+    let observer = &state.config.observer;
+    match (&mut data.origin, place) {
+        (old, Some((id, key))) => {
+            observer.stored(old.as_ref().map(|old| &old.key), &key, sight);
+            *old = Some(Origin { id, key, tag, expires_at, stale: false });
+        }
+        (Some(origin), None) => {
+            observer.stored(Some(&origin.key), &origin.key, sight);
+            (origin.tag, origin.expires_at, origin.stale) = (tag, expires_at, false);
+        }
+        // What has been written over was somewhere.
+        (None, None) => return,
+    }
     if data.edition == edition {
         if let Some(object) = mem::take(&mut data.edits).object {
             data.base.object = object;
@@ -86,17 +106,17 @@ pub(super) fn adopt(state: &State, data: &mut Data, id: SessionId, key: StoreKey
     } else {
         // Somebody has gone on changing while the store was at work: keep what came since. What was written can be
         // read, and need not be kept beside for the rare case.
-        let stored = state.config.codec.decode(record.data, &state.config.cookie).unwrap_or_default().object;
+        let stored = state.config.codec.decode(encoded, &state.config.cookie).unwrap_or_default().object;
         let later = merge(&stored, data.object(), &stored).object;
         data.edits.object = Some(later);
         data.edits.replaced = data.replaced_in > edition;
         data.base.object = stored;
     }
     data.base.head = head;
-    data.base_principal = record.principal;
+    data.base_principal = principal;
     data.new_id = None;
     let options = data.base.head.cookie.clone();
-    data.owed = Some(Owed::Cookie { id, options, life: life.cookie, at });
+    data.owed = Some(Owed::Cookie { options, life: life.cookie, at });
 }
 
 pub(super) async fn new_id(state: &State) -> Result<SessionId, Error> {

@@ -191,7 +191,7 @@ impl<K, L> SessionLayer<K, L> {
     /// The clock that every lifetime is computed by. Default the system's. Give the store the same one.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
-        self.set(|c| c.clock = SharedClock(Arc::new(clock)))
+        self.set(|c| c.clock = SharedClock::of(clock))
     }
 
     /// Ids of the application's own making: 1 to 256 characters that may stand in a cookie, unguessable, never given

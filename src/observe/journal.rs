@@ -287,7 +287,7 @@ mod tests {
 
     fn journal() -> (Journal, ManualClock) {
         let clock = ManualClock::new();
-        (Journal::new(SharedClock(Arc::new(clock.clone()))), clock)
+        (Journal::new(SharedClock::of(clock.clone())), clock)
     }
 
     fn key() -> StoreKey {
@@ -361,7 +361,7 @@ mod tests {
         let (journal, clock) = journal();
         clock.advance(Duration::from_secs(100));
         journal.note(What::Saved, None);
-        let earlier = Journal { clock: SharedClock(Arc::new(ManualClock::new())), pages: journal.pages };
+        let earlier = Journal { clock: SharedClock::of(ManualClock::new()), pages: journal.pages };
         earlier.note(What::Saved, None);
         assert_eq!(earlier.copied().steps.last().map(|s| s.count(What::Saved)), Some(2));
     }

@@ -23,9 +23,8 @@ pub(crate) struct Origin {
 /// What the client is owed once the response leaves.
 #[derive(Clone)]
 pub(crate) enum Owed {
-    /// `at`: the moment that a life is counted from.
+    /// The id of where the session is. `at`: the moment that a life is counted from.
     Cookie {
-        id: SessionId,
         options: Option<Box<CookieOptions>>,
         life: CookieLife,
         at: Timestamp,
@@ -33,12 +32,6 @@ pub(crate) enum Owed {
     Removal {
         options: Option<Box<CookieOptions>>,
     },
-}
-
-/// All that there is to tell, and the way of the transport to tell it.
-pub(crate) struct Debt {
-    pub(crate) owed: Option<Owed>,
-    pub(crate) way: usize,
 }
 
 /// What has been changed and is not stored.
@@ -103,11 +96,6 @@ impl Data {
         object.as_ref().is_some_and(|object| !self.base.object.same(object))
             || cookie.as_ref().is_some_and(|cookie| *cookie != self.base.head.cookie)
             || principal.as_ref().is_some_and(|principal| *principal != self.base_principal)
-    }
-
-    /// Settles what the client is owed: the caller tells it.
-    pub(crate) fn debt(&mut self) -> Debt {
-        Debt { owed: self.owed.take(), way: self.way }
     }
 
     /// Whether nobody has put anything into it. Settings of the visitor's own are something: they must be there when

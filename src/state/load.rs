@@ -72,10 +72,12 @@ impl State {
             let key = config.key(&presented.id);
             // What the application or a predecessor is asked about takes waiting.
             let plain = config.hooks.valid.is_none() && config.predecessor.is_none();
-            let at_hand = config.engine.at_hand(&config.limits).filter(|_| plain);
-            match at_hand.map(|store| self.read(store.get(&key))) {
-                Some(Ok(None)) => self.take_note(&mut data, &presented, &key),
-                Some(Ok(Some(found))) if !self.is_over(&found.content) => {
+            let Some(store) = config.engine.at_hand(&config.limits).filter(|_| plain) else {
+                return Load::Begun(Some((presented, key)));
+            };
+            match store.get(&key).map(|record| self.read(record)) {
+                None => self.take_note(&mut data, &presented, &key),
+                Some(Ok(found)) if !self.is_over(&found.content) => {
                     self.take_in(&mut data, presented, key, found);
                 }
                 _ => return Load::Begun(Some((presented, key))),
@@ -123,7 +125,7 @@ impl State {
             Ok(None) if config.predecessor.is_some() => take_over(&self.config, &presented.id, &key).await,
             found => found,
         };
-        let found = match found.and_then(|found| self.read(found)) {
+        let found = match found.and_then(|found| found.map(|record| self.read(record)).transpose()) {
             Ok(Some(found)) => found,
             Ok(None) => {
                 self.once(|data| self.take_note(data, &presented, &key));
@@ -150,12 +152,12 @@ impl State {
     }
 
     /// Reads what the store has found.
-    fn read(&self, found: Option<Record>) -> Result<Option<Fetched>, StoreError> {
-        let Some(Record { tag, expires_at, principal, data }) = found else { return Ok(None) };
+    fn read(&self, record: Record) -> Result<Fetched, StoreError> {
+        let Record { tag, expires_at, principal, data } = record;
         let bytes = data.len();
         // Not of a copy of them: they are shared with other threads, so each copy is counted twice.
         let content = self.config.codec.decode(data, &self.config.cookie).map_err(StoreError::corrupt)?;
-        Ok(Some(Fetched { tag, expires_at, principal, content, bytes }))
+        Ok(Fetched { tag, expires_at, principal, content, bytes })
     }
 
     /// There is no such session.
@@ -165,6 +167,7 @@ impl State {
         data.unknown = true;
     }
 
+    #[inline]
     fn take_in(&self, data: &mut Data, presented: Presented, key: StoreKey, found: Fetched) {
         let Fetched { tag, expires_at, principal, content, bytes } = found;
         let sight = Sight { created: content.head.created, expires_at, bytes };

@@ -8,7 +8,6 @@ use std::{
     fmt,
     future::Future,
     sync::{
-        Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
@@ -85,19 +84,19 @@ impl<Front: Store, Back: Store> CachedStore<Front, Back> {
     #[must_use]
     pub fn new(front: Front, back: Back, staleness: Duration) -> Self {
         let groups = (0..GROUPS).map(|_| Group::default()).collect();
-        Self { front, back, staleness, clock: SharedClock::system(), groups, void_until: AtomicU64::new(0) }
+        Self { front, back, staleness, clock: SharedClock::System, groups, void_until: AtomicU64::new(0) }
     }
 
     /// Reads the time from `clock`: for tests that do not want to wait.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = SharedClock(Arc::new(clock));
+        self.clock = SharedClock::of(clock);
         self
     }
 
     fn group(&self, key: &StoreKey) -> &Group {
-        let [group, ..] = key.fingerprint();
-        &self.groups[usize::from(group)]
+        let [first, ..] = key.fingerprint();
+        &self.groups[first as usize % self.groups.len()]
     }
 
     /// The copy under the key, if it still counts, and how it is named in the front.

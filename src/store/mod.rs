@@ -81,7 +81,10 @@ pub use self::{
     principal::{ByPrincipal, Found, Owner, Which},
     three_method::{ThreeMethodStore, ThreeMethods},
 };
-use crate::{clock::Timestamp, id::StoreKey};
+use crate::{
+    clock::{Timestamp, Told},
+    id::StoreKey,
+};
 
 /// One stored session, as the store sees it.
 #[derive(Clone, PartialEq, Eq)]
@@ -95,6 +98,14 @@ pub struct Record {
     pub principal: Option<Box<str>>,
     /// The session, encoded. Opaque to the store; any bytes, up to the layer's `max_size`.
     pub data: Bytes,
+}
+
+impl Record {
+    /// A copy with data of its own: these may be a corner of a much larger buffer, or be shared with others.
+    pub(crate) fn apart(&self) -> Self {
+        let Self { tag, expires_at, ref principal, ref data } = *self;
+        Self { tag, expires_at, principal: principal.clone(), data: Bytes::copy_from_slice(data) }
+    }
 }
 
 // The data and the principal are the visitor's: a log line must not carry them.
@@ -388,7 +399,7 @@ pub trait Store: Send + Sync + 'static {
 #[doc(hidden)]
 pub trait AtHand: Sync {
     fn get(&self, key: &StoreKey) -> Option<Record>;
-    /// `None`: there is no room for it at once, and perhaps some can be made.
-    fn set(&self, key: &StoreKey, record: &Record, when: When) -> Option<Written>;
-    fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> bool;
+    /// Keeps the record's data themselves. `None`: there is no room for them at once, and perhaps some can be made.
+    fn set(&self, key: &StoreKey, record: Record, when: When, now: Told) -> Option<Written>;
+    fn touch(&self, key: &StoreKey, expires_at: Timestamp, now: Told) -> bool;
 }

@@ -1,6 +1,6 @@
 //! Stores in the shape of the originals: `get`, `set` with a time to live, `destroy`.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use axum::body::Bytes;
 use tokio::sync::watch;
@@ -106,13 +106,13 @@ impl<S: ThreeMethods> ThreeMethodStore<S> {
     /// The store over `engine`.
     #[must_use]
     pub fn new(engine: S) -> Self {
-        Self { engine, clock: SharedClock::system() }
+        Self { engine, clock: SharedClock::System }
     }
 
     /// Reads the time from `clock`: for tests that do not want to wait.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = SharedClock(Arc::new(clock));
+        self.clock = SharedClock::of(clock);
         self
     }
 

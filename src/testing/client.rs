@@ -1,6 +1,6 @@
 //! A browser for tests: it keeps cookies and sends them back.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt};
 
 use axum::{
     Router,
@@ -56,13 +56,13 @@ impl Client {
     /// A visitor without cookies.
     #[must_use]
     pub fn new(app: Router) -> Self {
-        Self { app, clock: SharedClock::system(), jar: BTreeMap::new() }
+        Self { app, clock: SharedClock::System, jar: BTreeMap::new() }
     }
 
     /// Lets cookies grow old by this clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = SharedClock(Arc::new(clock));
+        self.clock = SharedClock::of(clock);
         self
     }
 

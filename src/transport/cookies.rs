@@ -14,47 +14,69 @@ const COOKIE_HEADER_LIMIT: usize = 16 * 1024;
 const COOKIE_COUNT_LIMIT: usize = 200;
 
 /// All `Cookie` headers as one: HTTP/2 may split them.
-pub(super) fn cookie_header(headers: &HeaderMap) -> Option<HeaderValue> {
+pub(super) fn cookie_header(headers: &HeaderMap) -> Option<Cow<'_, HeaderValue>> {
     let mut all = headers.get_all(COOKIE).iter();
     let first = all.next()?;
-    let Some(second) = all.next() else { return Some(first.clone()) };
+    let Some(second) = all.next() else { return Some(Cow::Borrowed(first)) };
     let mut joined = first.as_bytes().to_vec();
     for value in std::iter::once(second).chain(all) {
         joined.extend_from_slice(b"; ");
         joined.extend_from_slice(value.as_bytes());
     }
-    HeaderValue::from_maybe_shared(axum::body::Bytes::from(joined)).ok()
+    HeaderValue::from_maybe_shared(axum::body::Bytes::from(joined)).ok().map(Cow::Owned)
 }
 
-/// The values of those pairs of a `Cookie` header whose name is wanted. They lose the quotes around them.
-pub(super) fn cookies(header: &[u8], wanted: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = &[u8]> {
-    let header = &header[..header.len().min(COOKIE_HEADER_LIMIT)];
-    pairs(header).take(COOKIE_COUNT_LIMIT).filter_map(move |pair| {
-        let (name, value) = split(pair, b'=')?;
-        if !wanted(name.trim_ascii()) {
-            return None;
+/// The values of those pairs of a `Cookie` header whose name is `name` with `suffix` behind it. They lose the quotes around
+/// them.
+pub(super) struct Cookies<'a> {
+    header: Option<&'a [u8]>,
+    left: usize,
+    name: &'a [u8],
+    suffix: &'static [u8],
+}
+
+impl<'a> Cookies<'a> {
+    #[inline]
+    pub(super) fn named(name: &'a str, suffix: &'static str, header: &'a [u8]) -> Self {
+        let header = &header[..header.len().min(COOKIE_HEADER_LIMIT)];
+        let (name, suffix) = (name.as_bytes(), suffix.as_bytes());
+        Self { header: Some(header), left: COOKIE_COUNT_LIMIT, name, suffix }
+    }
+
+    fn is_meant(&self, name: &[u8]) -> bool {
+        name.strip_prefix(self.name) == Some(self.suffix)
+    }
+}
+
+impl<'a> Iterator for Cookies<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        while self.left > 0
+            && let Some(header) = self.header
+        {
+            self.left -= 1;
+            let pair = match memchr(b';', header) {
+                Some(end) => {
+                    self.header = Some(&header[end + 1..]);
+                    &header[..end]
+                }
+                None => {
+                    self.header = None;
+                    header
+                }
+            };
+            // Names are short, so that a search that has to be prepared does not pay.
+            if let Some(equals) = pair.iter().position(|byte| *byte == b'=')
+                && self.is_meant(pair[..equals].trim_ascii())
+            {
+                let value = pair[equals + 1..].trim_ascii();
+                return Some(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value));
+            }
         }
-        let value = value.trim_ascii();
-        Some(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value))
-    })
-}
-
-fn pairs(header: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(header);
-    std::iter::from_fn(move || {
-        let (pair, others) = match split(rest?, b';') {
-            Some((pair, others)) => (pair, Some(others)),
-            None => (rest?, None),
-        };
-        rest = others;
-        Some(pair)
-    })
-}
-
-/// What is before the first `byte`, and what is behind it.
-fn split(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
-    let at = memchr(byte, text)?;
-    Some((&text[..at], &text[at + 1..]))
+        None
+    }
 }
 
 /// `decodeURIComponent`, for the cookies that express writes; most values have nothing to decode.

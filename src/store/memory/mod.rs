@@ -19,7 +19,7 @@ use super::{
     Written,
 };
 use crate::{
-    clock::{Clock, SharedClock, Timestamp},
+    clock::{Clock, SharedClock, Timestamp, Told},
     error::see,
     id::StoreKey,
 };
@@ -70,7 +70,7 @@ impl MemoryStore {
         }
         Self {
             shared: Arc::default(),
-            clock: SharedClock::system(),
+            clock: SharedClock::System,
             limits: Size { entries: usize::MAX, bytes: usize::MAX },
         }
     }
@@ -92,7 +92,7 @@ impl MemoryStore {
     /// Reads the time from `clock`: for tests that do not want to wait.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = SharedClock(Arc::new(clock));
+        self.clock = SharedClock::of(clock);
         self
     }
 
@@ -128,8 +128,7 @@ impl MemoryStore {
         None
     }
 
-    fn extend(&self, key: &StoreKey, expires_at: Timestamp) -> bool {
-        let now = self.now();
+    fn extend(&self, key: &StoreKey, expires_at: Timestamp, now: Timestamp) -> bool {
         let (index, key, _) = locate(key);
         let mut shard = self.shared.write(index);
         let alive = shard.extend(&key, expires_at, now);
@@ -139,8 +138,8 @@ impl MemoryStore {
         alive
     }
 
-    /// One try at a write: `None` if there is no room for it.
-    fn try_set(&self, key: &StoreKey, record: &Record, when: When, now: Timestamp) -> Option<Written> {
+    /// One try at a write, which takes the record's data: `None` if there is no room for it.
+    fn try_set(&self, key: &StoreKey, record: &mut Record, when: When, now: Timestamp) -> Option<Written> {
         let (whole, (index, key, layout)) = (key, locate(key));
         let mut shard = self.shared.write(index);
         let there = shard.slot(&key);
@@ -168,7 +167,7 @@ impl MemoryStore {
         &self,
         (old, when): (&StoreKey, When),
         new: &StoreKey,
-        record: &Record,
+        record: &mut Record,
         now: Timestamp,
     ) -> Option<Written> {
         let whole = new;
@@ -207,9 +206,9 @@ impl MemoryStore {
     /// tasks run in between: no request waits for the sweep of the whole store but the one that needs it.
     async fn make(
         &self,
-        record: &Record,
+        size: Size,
         now: Timestamp,
-        attempt: impl Fn() -> Option<Written> + Send,
+        mut attempt: impl FnMut() -> Option<Written> + Send,
     ) -> Result<Written, StoreError> {
         if let Some(answer) = attempt() {
             return Ok(answer);
@@ -228,11 +227,11 @@ impl MemoryStore {
                 }
             }
         }
-        Err(self.no_room(record))
+        Err(self.no_room(size))
     }
 
-    fn no_room(&self, record: &Record) -> StoreError {
-        if Size::of(record).bytes > self.limits.bytes {
+    fn no_room(&self, size: Size) -> StoreError {
+        if size.bytes > self.limits.bytes {
             let reason = "it takes more than all the memory that `MemoryStore::max_bytes` allows";
             return StoreError::new(StoreErrorKind::TooLarge, reason);
         }
@@ -272,7 +271,10 @@ impl MemoryStore {
 
     /// The time, and a moment of housekeeping if that is due.
     fn now(&self) -> Timestamp {
-        let now = self.clock.now();
+        self.tended(self.clock.now())
+    }
+
+    fn tended(&self, now: Timestamp) -> Timestamp {
         self.shared.tend(now);
         now
     }
@@ -281,11 +283,8 @@ impl MemoryStore {
 /// Where a key lives: the shard by one part of its fingerprint, the place in it by another. Half of it is
 /// kept; 128 bits of SHA-256 are as unlikely to meet twice as the ids themselves.
 fn locate(key: &StoreKey) -> (usize, SlotKey, Layout) {
-    let fingerprint = key.fingerprint();
-    let (kept, rest) = fingerprint.split_at(16);
-    let mut half = [0; 16];
-    half.copy_from_slice(kept);
-    (usize::from(rest[0]) % SHARDS, SlotKey(half), key.layout())
+    let [first, second, third, _] = key.fingerprint();
+    (third as usize % SHARDS, SlotKey(first, second), key.layout())
 }
 
 /// The contract's table: the answer that needs no write, or `None` for a write to be made.
@@ -322,12 +321,12 @@ impl Store for MemoryStore {
     }
 
     async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
-        let now = self.now();
-        self.make(record, now, || self.try_set(key, record, when, now)).await
+        let (now, mut own) = (self.now(), record.apart());
+        self.make(Size::of(record), now, || self.try_set(key, &mut own, when, now)).await
     }
 
     async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.extend(key, expires_at))
+        Ok(self.extend(key, expires_at, self.now()))
     }
 
     async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
@@ -345,8 +344,8 @@ impl Store for MemoryStore {
         new: &StoreKey,
         record: &Record,
     ) -> Result<Written, StoreError> {
-        let now = self.now();
-        self.make(record, now, || self.try_rotate((old, when), new, record, now)).await
+        let (now, mut own) = (self.now(), record.apart());
+        self.make(Size::of(record), now, || self.try_rotate((old, when), new, &mut own, now)).await
     }
 
     fn at_hand(&self) -> Option<&dyn AtHand> {
@@ -368,12 +367,12 @@ impl AtHand for MemoryStore {
     }
 
     // Room for it may have to be made, which other tasks need not wait for.
-    fn set(&self, key: &StoreKey, record: &Record, when: When) -> Option<Written> {
-        self.try_set(key, record, when, self.now())
+    fn set(&self, key: &StoreKey, mut record: Record, when: When, now: Told) -> Option<Written> {
+        self.try_set(key, &mut record, when, self.tended(self.clock.now_as(now)))
     }
 
-    fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> bool {
-        self.extend(key, expires_at)
+    fn touch(&self, key: &StoreKey, expires_at: Timestamp, now: Told) -> bool {
+        self.extend(key, expires_at, self.tended(self.clock.now_as(now)))
     }
 }
 

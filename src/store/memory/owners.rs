@@ -65,7 +65,7 @@ impl Owners {
     }
 
     pub(super) fn places(&self, by: OwnerKey) -> Vec<Place> {
-        let (first, last) = (Place(u8::MIN, SlotKey([u8::MIN; 16])), Place(u8::MAX, SlotKey([u8::MAX; 16])));
+        let (first, last) = (Place(u8::MIN, SlotKey(0, 0)), Place(u8::MAX, SlotKey(u64::MAX, u64::MAX)));
         self.part(by).range((by, first)..=(by, last)).map(|(_, place)| *place).collect()
     }
 }

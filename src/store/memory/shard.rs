@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hash, Hasher},
+    mem,
     ops::Add,
 };
 
@@ -27,12 +28,11 @@ const SMALL: usize = 64;
 
 /// Half of a key's digest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct SlotKey(pub(super) [u8; 16]);
+pub(super) struct SlotKey(pub(super) u64, pub(super) u64);
 
 impl Hash for SlotKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+        state.write_u64(self.0);
     }
 }
 
@@ -70,9 +70,8 @@ struct Rest {
 }
 
 impl Rest {
-    /// A copy of the record: the caller's bytes may be a corner of a much larger buffer.
-    fn of(record: &Record, owned: Option<Box<Owned>>) -> Self {
-        Self { tag: record.tag, owned, data: Bytes::copy_from_slice(&record.data) }
+    fn of(record: &mut Record, owned: Option<Box<Owned>>) -> Self {
+        Self { tag: record.tag, owned, data: mem::take(&mut record.data) }
     }
 }
 
@@ -81,12 +80,12 @@ impl Slot {
         self.expires_at > now
     }
 
-    fn of(record: &Record, owned: Option<Box<Owned>>) -> Self {
+    fn of(record: &mut Record, owned: Option<Box<Owned>>) -> Self {
         Self { expires_at: record.expires_at, rest: Box::new(Rest::of(record, owned)) }
     }
 
     /// Puts another record in the place of this one.
-    fn put(&mut self, record: &Record, owned: Option<Box<Owned>>) {
+    fn put(&mut self, record: &mut Record, owned: Option<Box<Owned>>) {
         self.expires_at = record.expires_at;
         *self.rest = Rest::of(record, owned);
     }
@@ -200,12 +199,12 @@ impl Shard {
         Some(known.unwrap_or_else(|| Owned::new(key, principal)))
     }
 
-    /// Stores a session, in the place of what is under the key. Returns the size of what was swept to make
+    /// Stores a session, in the place of what is under the key, and takes the record's data for that. Returns the size of what was swept to make
     /// room for it, and of that only.
     pub(super) fn insert(
         &mut self,
         key: SlotKey,
-        (record, owned): (&Record, Option<Box<Owned>>),
+        (record, owned): (&mut Record, Option<Box<Owned>>),
         owners: &Owners,
         now: Timestamp,
     ) -> Size {

@@ -125,7 +125,7 @@ impl SqliteBuilder {
 
     /// Reads the time from `clock`: for tests that do not want to wait.
     pub fn clock(self, clock: impl Clock) -> Self {
-        Self { clock: SharedClock(Arc::new(clock)), ..self }
+        Self { clock: SharedClock::of(clock), ..self }
     }
 
     /// Opens the file, creating it and the table if need be, and starts the threads. Blocks for as long as
@@ -236,7 +236,7 @@ impl SqliteStore {
             synchronous: Synchronous::Full,
             busy_timeout: BUSY_TIMEOUT,
             sweep_every: SWEEP_EVERY,
-            clock: SharedClock::system(),
+            clock: SharedClock::System,
         }
     }
 

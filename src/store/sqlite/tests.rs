@@ -19,7 +19,7 @@ fn opened() -> (TempDir, SqliteStore) {
 }
 
 fn record(data: Vec<u8>) -> (StoreKey, Record) {
-    let expires_at = SharedClock::system().now().saturating_add(Duration::from_secs(3600));
+    let expires_at = SharedClock::System.now().saturating_add(Duration::from_secs(3600));
     let record = Record { tag: Tag::random(), expires_at, principal: None, data: data.into() };
     (StoreKey::hashed("test:", &SessionId::random()), record)
 }
