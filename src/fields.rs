@@ -11,7 +11,7 @@ pub(crate) fn of<T: Serialize + ?Sized>(value: &T) -> Option<Result<Object, serd
     match value.serialize(&mut fields) {
         Ok(()) => {
             let Fields { text, entries, .. } = fields;
-            Some(Ok(Object::of_entries(text.into(), entries)))
+            Some(Ok(Object::of_entries(text, entries)))
         }
         Err(Problem::Json(error)) => Some(Err(error)),
         Err(Problem::Other) => None,
@@ -50,23 +50,15 @@ impl Fields {
     fn key(&mut self, key: &str) -> Result<(), Problem> {
         let from = self.text.len();
         self.text.extend_from_slice(key.as_bytes());
-        self.key = self.since(from)?;
+        self.key = (from, self.text.len());
         Ok(())
     }
 
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Problem> {
         let from = self.text.len();
         serde_json::to_writer(&mut self.text, value)?;
-        let place = self.since(from)?;
-        self.entries.push(Entry::at(self.key, place));
+        self.entries.push(Entry { key: self.key, value: (from, self.text.len()) });
         Ok(())
-    }
-
-    fn since(&self, from: usize) -> Result<Place, Problem> {
-        match (u32::try_from(from), u32::try_from(self.text.len())) {
-            (Ok(from), Ok(to)) => Ok((from, to)),
-            _ => Err(Problem::Other),
-        }
     }
 }
 

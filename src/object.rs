@@ -6,7 +6,7 @@
 mod merge;
 mod room;
 
-use std::{borrow::Cow, collections::HashSet, fmt, ops::Range, sync::Arc};
+use std::{borrow::Cow, collections::HashSet, fmt, mem, ops::Range};
 
 use axum::body::Bytes;
 use serde::{Deserialize, Serialize};
@@ -20,41 +20,32 @@ use crate::{
     scan::{Scanner, Window},
 };
 
-/// An object in insertion order. Entries lie in `source`, or are owned once they have been written.
+/// An object in insertion order. Its keys, without quotes and escapes, and its values, as JSON, lie in `source`; what has
+/// been written since lies in `own`, as if that stood behind it.
 #[derive(Clone, Default)]
 pub(crate) struct Object {
     source: Bytes,
+    own: Vec<u8>,
     entries: Vec<Entry>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
-    key: Piece,
-    value: Piece,
-}
-
-impl Entry {
-    /// One whose key and value lie at these places of the source.
-    pub(crate) fn at(key: Place, value: Place) -> Self {
-        Self { key: Piece::At(key), value: Piece::At(value) }
-    }
-}
-
-/// A stretch of JSON text: of the source, or on its own. A key is stored without quotes and escapes.
-#[derive(Clone)]
-enum Piece {
-    At(Place),
-    Own(Arc<[u8]>),
+    pub(crate) key: Place,
+    pub(crate) value: Place,
 }
 
 /// From where to where, in bytes.
-pub(crate) type Place = (u32, u32);
+pub(crate) type Place = (usize, usize);
 
 /// Room for as many entries is made at first.
 const USUAL_KEYS: usize = 8;
 
 /// So many comparisons of two keys are cheaper than a set of all keys, however few they are.
 const LOOKS: usize = 64;
+
+/// So much text of its own an object has before it looks whether most of that has been written over, in bytes.
+const UNTIDY: usize = 4096;
 
 impl Object {
     /// Finds the keys of a JSON object. `None`: the text is none.
@@ -64,12 +55,10 @@ impl Object {
 
     /// The same of text that begins at `start`; what is before it has been read.
     pub(crate) fn parse_from(source: Bytes, start: usize) -> Option<Self> {
-        // Offsets are kept in 32 bits; the layer's `max_size` is far below.
         let text = source.get(start..)?;
-        u32::try_from(source.len()).ok()?;
         let mut window = Window::default();
         let mut scanner = Scanner::new(&source, start, &mut window);
-        let (mut entries, mut marks) = (Vec::new(), Marks::default());
+        let (mut entries, mut own, mut marks) = (Vec::new(), Vec::new(), Marks::default());
         scanner.brace(b'{')?;
         if scanner.brace(b'}').is_none() {
             entries.reserve_exact(USUAL_KEYS);
@@ -78,18 +67,15 @@ impl Object {
                     // As many more as there will be if the rest is like the beginning.
                     entries.reserve(entries.len() * source.len() / scanner.at());
                 }
-                let key = scanner.string()?;
-                let escaped = scanner.has_escapes(&key);
+                let written = scanner.string()?;
+                let escaped = scanner.has_escapes(&written);
                 if !scanner.passes(b':') {
                     return None;
                 }
                 let value = scanner.value()?;
-                if escaped {
-                    marks.note(push_unescaped(&mut entries, &source, &key, value)?);
-                } else {
-                    marks.note(&source[key.clone()]);
-                    entries.push(Entry { key: at(key), value: at(value) });
-                }
+                let key = if escaped { unescaped(&source, written, &mut own)? } else { (written.start, written.end) };
+                marks.note(text_at(&source, &own, key));
+                entries.push(Entry { key, value: (value.start, value.end) });
                 if !scanner.passes(b',') {
                     break;
                 }
@@ -99,7 +85,7 @@ impl Object {
         if !scanner.is_over() || (scanner.is_wide() && str::from_utf8(text).is_err()) {
             return None;
         }
-        let mut object = Self { source, entries };
+        let mut object = Self { source, own, entries };
         if marks.may_repeat {
             object.keep_last();
         }
@@ -108,14 +94,43 @@ impl Object {
 
     /// Of a key that stands there twice the last counts, as in `JSON.parse`.
     fn keep_last(&mut self) {
-        let Self { source, entries } = self;
-        if !repeats(entries, source) {
+        if !self.repeats() {
             return;
         }
+        let Self { source, own, entries } = self;
         let mut seen = HashSet::new();
         entries.reverse();
-        entries.retain(|entry| seen.insert(entry.key.of(source).to_owned()));
+        entries.retain(|entry| seen.insert(text_at(source, own, entry.key)));
         entries.reverse();
+    }
+
+    /// Whether two keys are the same: a key is compared with those before it only if a bit of its hash has been seen, and
+    /// where too many bits are set for that to help, all keys are put into a set.
+    fn repeats(&self) -> bool {
+        let mut seen = [0_u64; 64];
+        let mut looks = self.entries.len().max(LOOKS);
+        for (i, entry) in self.entries.iter().enumerate() {
+            let key = self.text(entry.key);
+            // FNV-1a.
+            let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+            // Keys that differ at their ends only would else share their upper bits.
+            let hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let (slot, bit) = (&mut seen[(hash >> 58) as usize], 1 << (hash >> 52 & 63));
+            if *slot & bit != 0 {
+                if self.entries[..i].iter().any(|before| self.text(before.key) == key) {
+                    return true;
+                }
+                let Some(left) = looks.checked_sub(i) else {
+                    let keys: HashSet<_> = self.entries.iter().map(|e| self.text(e.key)).collect();
+                    return keys.len() < self.entries.len();
+                };
+                looks = left;
+            }
+            *slot |= bit;
+        }
+        false
     }
 
     /// The object that a value serializes to.
@@ -132,41 +147,87 @@ impl Object {
     }
 
     /// An object from text that holds its entries.
-    pub(crate) fn of_entries(source: Bytes, entries: Vec<Entry>) -> Self {
-        Self { source, entries }
+    pub(crate) fn of_entries(own: Vec<u8>, entries: Vec<Entry>) -> Self {
+        Self { source: Bytes::new(), own, entries }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    fn bytes<'a>(&'a self, piece: &'a Piece) -> &'a [u8] {
-        piece.of(&self.source)
+    fn text(&self, place: Place) -> &[u8] {
+        text_at(&self.source, &self.own, place)
+    }
+
+    /// Whether both have read the same bytes.
+    fn is_of_one_text_with(&self, other: &Self) -> bool {
+        self.source.as_ptr_range() == other.source.as_ptr_range()
+    }
+
+    /// Whether the entry is as it was read.
+    fn is_read(&self, entry: &Entry) -> bool {
+        entry.key.1 <= self.source.len() && entry.value.1 <= self.source.len()
+    }
+
+    fn position(&self, key: &str) -> Option<usize> {
+        self.entries.iter().position(|entry| self.text(entry.key) == key.as_bytes())
     }
 
     /// The JSON text under `key`.
     pub(crate) fn get(&self, key: &str) -> Option<&[u8]> {
-        let entry = self.entries.iter().find(|e| self.bytes(&e.key) == key.as_bytes())?;
-        Some(self.bytes(&entry.value))
+        Some(self.text(self.entries[self.position(key)?].value))
     }
 
     /// Keys and the JSON text of their values, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, &[u8])> {
-        self.entries.iter().map(|e| (String::from_utf8_lossy(self.bytes(&e.key)), self.bytes(&e.value)))
+        self.entries.iter().map(|e| (String::from_utf8_lossy(self.text(e.key)), self.text(e.value)))
     }
 
     /// Puts JSON text under `key`; in its old place if the key is there.
     pub(crate) fn put(&mut self, key: &str, value: &[u8]) {
-        let value = Piece::Own(value.into());
-        match self.entries.iter().position(|e| self.bytes(&e.key) == key.as_bytes()) {
-            Some(i) => self.entries[i].value = value,
-            None => self.entries.push(Entry { key: Piece::Own(key.as_bytes().into()), value }),
+        if self.own.len() > UNTIDY {
+            self.tidy();
+        }
+        let position = self.position(key);
+        self.own.reserve(value.len() + if position.is_none() { key.len() } else { 0 });
+        match position {
+            Some(i) => self.entries[i].value = self.lay(value),
+            None => {
+                let entry = Entry { key: self.lay(key.as_bytes()), value: self.lay(value) };
+                self.entries.push(entry);
+            }
+        }
+    }
+
+    /// Adds text of its own.
+    fn lay(&mut self, text: &[u8]) -> Place {
+        let from = self.source.len() + self.own.len();
+        self.own.extend_from_slice(text);
+        (from, from + text.len())
+    }
+
+    /// Leaves out what has been written over, if that is most of its own text: who goes on writing for hours has no more of
+    /// it than twice what counts.
+    fn tidy(&mut self) {
+        let behind = self.source.len();
+        let own = |place: &Place| place.0 >= behind;
+        let counts = self.entries.iter().flat_map(|e| [e.key, e.value]).filter(own).map(length);
+        if counts.sum::<usize>() > self.own.len() / 2 {
+            return;
+        }
+        let before = mem::take(&mut self.own);
+        for i in 0..self.entries.len() {
+            let Entry { key, value } = self.entries[i];
+            let mut moved =
+                |(from, to)| if own(&(from, to)) { self.lay(&before[from - behind..to - behind]) } else { (from, to) };
+            self.entries[i] = Entry { key: moved(key), value: moved(value) };
         }
     }
 
     pub(crate) fn remove(&mut self, key: &str) {
-        let Self { source, entries } = self;
-        entries.retain(|e| e.key.of(source) != key.as_bytes());
+        if let Some(i) = self.position(key) {
+            self.entries.remove(i);
+        }
     }
 
     /// Puts or removes.
@@ -193,9 +254,9 @@ impl Object {
             }
             rest = others;
             let Some(mut run) = self.member(first) else {
-                write_key(self.bytes(&first.key), out);
+                write_key(self.text(first.key), out);
                 out.push(b':');
-                out.extend_from_slice(self.bytes(&first.value));
+                out.extend_from_slice(self.text(first.value));
                 continue;
             };
             // What stands side by side in the source is copied as one.
@@ -212,19 +273,17 @@ impl Object {
 
     /// Where the source has the entry as it would be written.
     fn member(&self, entry: &Entry) -> Option<Range<usize>> {
-        let Entry { key: Piece::At((from, key_end)), value: Piece::At((value, to)) } = entry else {
-            return None;
-        };
-        let (from, key_end) = (*from as usize, *key_end as usize);
-        let written = *value as usize == key_end + 2
-            && self.source.get(key_end..key_end + 2) == Some(b"\":")
+        let Entry { key: (from, key_end), value: (value, to) } = *entry;
+        let written = value == key_end + 2
+            && to <= self.source.len()
+            && self.source.get(key_end..value) == Some(b"\":")
             && self.source[..from].ends_with(b"\"");
-        written.then(|| from - 1..*to as usize)
+        written.then(|| from - 1..to)
     }
 
     /// How long [`write`](Self::write)'s text will be, unless a key has something to escape.
     pub(crate) fn size_hint(&self) -> usize {
-        let members = self.entries.iter().map(|e| e.key.len() + e.value.len() + 3);
+        let members = self.entries.iter().map(|e| length(e.key) + length(e.value) + 3);
         2 + members.sum::<usize>() + self.entries.len().saturating_sub(1)
     }
 }
@@ -248,36 +307,24 @@ fn write_key(key: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Adds an entry whose key is not written as it is meant.
-#[cold]
-fn push_unescaped<'a>(
-    entries: &'a mut Vec<Entry>,
-    source: &Bytes,
-    key: &Range<usize>,
-    value: Range<usize>,
-) -> Option<&'a [u8]> {
-    let key: String = read_value(&source[key.start - 1..=key.end]).ok()?;
-    entries.push(Entry { key: Piece::Own(key.into_bytes().into()), value: at(value) });
-    match &entries.last()?.key {
-        Piece::Own(key) => Some(key),
-        Piece::At(_) => None,
+fn text_at<'a>(source: &'a [u8], own: &'a [u8], (from, to): Place) -> &'a [u8] {
+    match from.checked_sub(source.len()) {
+        None => &source[from..to],
+        Some(from) => &own[from..to - source.len()],
     }
 }
 
-impl Piece {
-    fn len(&self) -> usize {
-        match self {
-            Self::At((from, to)) => (to - from) as usize,
-            Self::Own(bytes) => bytes.len(),
-        }
-    }
+fn length((from, to): Place) -> usize {
+    to - from
+}
 
-    fn of<'a>(&'a self, source: &'a Bytes) -> &'a [u8] {
-        match self {
-            Self::At((from, to)) => &source[*from as usize..*to as usize],
-            Self::Own(bytes) => bytes,
-        }
-    }
+/// A key that is not written as it is meant: as it is meant.
+#[cold]
+fn unescaped(source: &[u8], Range { start, end }: Range<usize>, own: &mut Vec<u8>) -> Option<Place> {
+    let key: String = read_value(&source[start - 1..=end]).ok()?;
+    let from = source.len() + own.len();
+    own.extend_from_slice(key.as_bytes());
+    Some((from, from + key.len()))
 }
 
 /// A bit for each key that has been seen, by its length and its ends: two that have the same may be one.
@@ -294,40 +341,6 @@ impl Marks {
         self.may_repeat |= self.seen & bit != 0;
         self.seen |= bit;
     }
-}
-
-/// Whether two keys are the same: a key is compared with those before it only if a bit of its hash has been seen, and where
-/// too many bits are set for that to help, all keys are put into a set.
-fn repeats(entries: &[Entry], source: &Bytes) -> bool {
-    let mut seen = [0_u64; 64];
-    let mut looks = entries.len().max(LOOKS);
-    for (i, entry) in entries.iter().enumerate() {
-        let key = entry.key.of(source);
-        // FNV-1a.
-        let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        // Keys that differ at their ends only would else share their upper bits.
-        let hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let (slot, bit) = (&mut seen[(hash >> 58) as usize], 1 << (hash >> 52 & 63));
-        if *slot & bit != 0 {
-            if entries[..i].iter().any(|before| before.key.of(source) == key) {
-                return true;
-            }
-            let Some(left) = looks.checked_sub(i) else {
-                return entries.iter().map(|e| e.key.of(source)).collect::<HashSet<_>>().len()
-                    < entries.len();
-            };
-            looks = left;
-        }
-        *slot |= bit;
-    }
-    false
-}
-
-fn at(Range { start, end }: Range<usize>) -> Piece {
-    // `parse` has seen to it that they fit.
-    Piece::At((start as u32, end as u32))
 }
 
 /// Reads the JSON text of one value.

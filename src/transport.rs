@@ -109,6 +109,11 @@ impl Transport {
     fn uses_cookies(&self) -> bool {
         self.0.iter().any(|way| matches!(way, Way::Cookie))
     }
+
+    /// The ways beside cookies, and their numbers.
+    fn others(&self) -> impl Iterator<Item = (usize, &Way)> {
+        self.0.iter().enumerate().filter(|(_, way)| !matches!(way, Way::Cookie))
+    }
 }
 
 impl Way {
@@ -213,7 +218,7 @@ impl Carrier {
                 captured.cookie = FromCookie::Id(id);
             }
         }
-        for (i, way) in self.transport.0.iter().enumerate() {
+        for (i, way) in self.transport.others() {
             let text = match way {
                 Way::Cookie => None,
                 Way::Header(name) => headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned),

@@ -5,21 +5,21 @@ use std::borrow::Cow;
 use axum::body::Bytes;
 use serde_json::value::RawValue;
 
-use super::{Entry, Object, Piece, read_value};
+use super::{Entry, Object, read_value};
 
 impl Object {
     /// What leads from `self` to `other`: each key that differs, with its new text, or `None` where it is gone.
     pub(crate) fn changes_to<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Change<'a>> {
         let written = self.written(other, MAX_DEPTH);
         let written =
-            written.map(|e| (String::from_utf8_lossy(other.bytes(&e.key)), Some(other.bytes(&e.value))));
+            written.map(|e| (String::from_utf8_lossy(other.text(e.key)), Some(other.text(e.value))));
         let removed = self.removed(other).map(|key| (String::from_utf8_lossy(key), None));
         written.chain(removed)
     }
 
     /// The entries of `other` that are new or have another value.
     fn written<'a>(&'a self, other: &'a Self, depth: u32) -> impl Iterator<Item = &'a Entry> {
-        let shared = self.source.as_ptr() == other.source.as_ptr();
+        let shared = self.is_of_one_text_with(other);
         other
             .entries
             .iter()
@@ -27,26 +27,20 @@ impl Object {
             .filter(move |(i, entry)| {
                 let mine = match self.entries.get(*i) {
                     // Unchanged entries usually stand where they stood, in one text.
-                    Some(Entry { key: Piece::At(place), value: Piece::At(value) })
-                        if shared
-                            && matches!(&entry.key, Piece::At(theirs) if theirs == place)
-                            && matches!(&entry.value, Piece::At(theirs) if theirs == value) =>
-                    {
-                        return false;
-                    }
-                    Some(e) if self.bytes(&e.key) == other.bytes(&entry.key) => Some(e),
-                    _ => self.entries.iter().find(|e| self.bytes(&e.key) == other.bytes(&entry.key)),
+                    Some(mine) if shared && mine == *entry && self.is_read(mine) => return false,
+                    Some(e) if self.text(e.key) == other.text(entry.key) => Some(e),
+                    _ => self.entries.iter().find(|e| self.text(e.key) == other.text(entry.key)),
                 };
-                !mine.is_some_and(|mine| same_to(depth, self.bytes(&mine.value), other.bytes(&entry.value)))
+                !mine.is_some_and(|mine| same_to(depth, self.text(mine.value), other.text(entry.value)))
             })
             .map(|(_, entry)| entry)
     }
 
     /// The keys that `other` lacks.
     fn removed<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a [u8]> {
-        self.entries.iter().enumerate().map(|(i, e)| (i, self.bytes(&e.key))).filter_map(|(i, key)| {
-            let in_place = other.entries.get(i).is_some_and(|e| other.bytes(&e.key) == key);
-            let there = in_place || other.entries.iter().any(|e| other.bytes(&e.key) == key);
+        self.entries.iter().enumerate().map(|(i, e)| (i, self.text(e.key))).filter_map(|(i, key)| {
+            let in_place = other.entries.get(i).is_some_and(|e| other.text(e.key) == key);
+            let there = in_place || other.entries.iter().any(|e| other.text(e.key) == key);
             (!there).then_some(key)
         })
     }

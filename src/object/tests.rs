@@ -61,8 +61,8 @@ fn what_is_copied_at_once_is_what_would_be_written() {
     }
     // A struct's keys and values stand there without anything between them.
     let places = [((0, 1), (1, 2)), ((2, 3), (3, 4)), ((4, 5), (8, 9))];
-    let entries = places.into_iter().map(|(key, value)| Entry::at(key, value)).collect();
-    let object = Object::of_entries(Bytes::from_static(b"a1b2c\":34"), entries);
+    let entries = places.into_iter().map(|(key, value)| Entry { key, value }).collect();
+    let object = Object::of_entries(b"a1b2c\":34".to_vec(), entries);
     assert!(object.entries.iter().all(|entry| object.member(entry).is_none()));
     assert_eq!(text(&object), r#"{"a":1,"b":2,"c":4}"#);
 }
@@ -100,16 +100,14 @@ fn of_a_key_that_is_there_twice_the_last_counts() {
 #[test]
 fn keys_are_told_apart_however_many_they_are() {
     let of = |keys: &[String]| {
-        let members: Vec<_> = keys.iter().map(|key| format!("\"{key}\":0")).collect();
-        let text = format!("{{{}}}", members.join(","));
-        let mut window = Window::default();
-        let mut scanner = Scanner::new(text.as_bytes(), 1, &mut window);
-        let mut entries = Vec::new();
-        for _ in keys {
-            entries.push(entry(text.as_bytes(), &mut scanner).expect("a member"));
-            scanner.passes(b',');
-        }
-        repeats(&entries, &Bytes::from(text))
+        let mut own = Vec::new();
+        let entries = keys.iter().map(|key| {
+            let from = own.len();
+            own.extend_from_slice(key.as_bytes());
+            Entry { key: (from, own.len()), value: (from, from) }
+        });
+        let entries = entries.collect();
+        Object::of_entries(own, entries).repeats()
     };
     for many in [1, 2, 8, 9, 64, 65, 300, 2_000] {
         let mut keys: Vec<_> = (0..many).map(|i| format!("key{i}")).collect();
@@ -151,4 +149,25 @@ fn an_object_shows_its_keys_and_values_in_order() {
     assert!(!object.is_empty());
     assert!(self::object("{}").is_empty());
     assert_eq!(format!("{object:?}"), "Object(2 keys)");
+}
+
+#[test]
+fn who_writes_for_hours_keeps_no_more_text_than_twice_what_counts() {
+    let mut object = object(r#"{"a":1,"\u0062":2,"c":3}"#);
+    for i in 0..20_000 {
+        object.put("c", format!("{i}").as_bytes());
+        object.put(&format!("k{}", i % 3), b"[0,1,2,3,4,5,6,7,8,9]");
+        assert!(object.own.len() <= UNTIDY + 40, "{}", object.own.len());
+    }
+    assert_eq!(
+        text(&object),
+        r#"{"a":1,"b":2,"c":19999,"k0":[0,1,2,3,4,5,6,7,8,9],"k1":[0,1,2,3,4,5,6,7,8,9],"k2":[0,1,2,3,4,5,6,7,8,9]}"#
+    );
+    let large = format!("\"{}\"", "x".repeat(3 * UNTIDY));
+    for _ in 0..9 {
+        object.put("k0", large.as_bytes());
+        assert!(object.own.len() <= 2 * large.len() + UNTIDY, "{}", object.own.len());
+    }
+    assert_eq!(object.get("k0"), Some(large.as_bytes()));
+    assert_eq!(text(&object).len(), object.size_hint());
 }

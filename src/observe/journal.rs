@@ -283,7 +283,6 @@ impl Calls {
 mod tests {
     use super::*;
     use crate::{SessionId, testing::ManualClock};
-    use std::sync::Arc;
 
     fn journal() -> (Journal, ManualClock) {
         let clock = ManualClock::new();

@@ -43,8 +43,11 @@ impl<'a> Cookies<'a> {
         Self { header: Some(header), left: COOKIE_COUNT_LIMIT, name, suffix }
     }
 
+    #[inline]
     fn is_meant(&self, name: &[u8]) -> bool {
-        name.strip_prefix(self.name) == Some(self.suffix)
+        name.len() == self.name.len() + self.suffix.len()
+            && name.starts_with(self.name)
+            && (self.suffix.is_empty() || name.ends_with(self.suffix))
     }
 }
 
