@@ -231,7 +231,7 @@ fn owe_cookie(state: &State, data: &mut Data, life: impl Fn(CookieLife) -> Cooki
 fn resend(state: &State) {
     let mut data = state.data();
     let Some(origin) = data.origin.as_mut() else { return };
-    origin.stale = false;
+    origin.signature.renew();
     let end = origin.expires_at;
     owe_cookie(state, &mut data, |life| match life {
         CookieLife::Until(fresh) => CookieLife::Until(fresh.min(end)),
@@ -350,7 +350,7 @@ fn touched(state: &State, data: &mut Data, alive: bool, life: Life) -> Saved {
     }
     config.observer.touched(&origin.key, life.store);
     origin.expires_at = origin.expires_at.max(life.store);
-    let stale = mem::take(&mut origin.stale);
+    let stale = origin.signature.renew();
     if stale || !config.lifetime.silent {
         owe_cookie(state, data, |fresh| fresh);
     }

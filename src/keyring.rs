@@ -102,6 +102,7 @@ impl KeyRing {
     }
 
     /// Opens what [`seal`](Self::seal) made: the id, and which key it was (0: the one that signs now).
+    #[inline]
     pub(crate) fn open<'a>(&self, text: &'a str) -> Option<(&'a str, usize)> {
         match self.scheme {
             Scheme::CookieJar => {
@@ -122,6 +123,7 @@ impl KeyRing {
     }
 
     /// Every key is tried, in constant time each.
+    #[inline]
     fn verify(&self, message: &[&str], base64: &GeneralPurpose, signature: &str) -> Option<usize> {
         // What does not fit is none.
         let mut mac = [0; MAX_MAC];
@@ -138,6 +140,7 @@ impl Prepared {
         }
     }
 
+    #[inline]
     fn verify(&self, message: &[&str], mac: &[u8]) -> bool {
         match self {
             Self::Sha1(prepared) => fed(prepared, message).verify_slice(mac).is_ok(),

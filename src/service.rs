@@ -14,7 +14,7 @@ use axum::{
     extract::OriginalUri,
     http::{
         HeaderMap, HeaderName, HeaderValue, Request,
-        header::{CACHE_CONTROL, COOKIE, Entry, VARY},
+        header::{CACHE_CONTROL, COOKIE, VARY},
         request::Parts,
     },
     response::{IntoResponse, Response},
@@ -303,8 +303,8 @@ fn tell(state: &State, mut data: MutexGuard<'_, Data>, response: &mut Response) 
     let owed = data.owed.take();
     let way = data.way;
     // Of the session as it stands now. Not under the lock: a transport may be the application's own.
-    let id = match (&owed, &data.origin) {
-        (Some(Owed::Cookie { .. }), Some(origin)) => Some(origin.id.clone()),
+    let whose = match (&owed, &data.origin) {
+        (Some(Owed::Cookie { .. }), Some(origin)) => Some((origin.id.clone(), origin.signature)),
         _ => None,
     };
     drop(data);
@@ -318,9 +318,10 @@ fn tell(state: &State, mut data: MutexGuard<'_, Data>, response: &mut Response) 
     if config.cache_headers {
         make_private(headers);
     }
-    match (owed, &id) {
-        (Owed::Cookie { options, life, at }, Some(id)) => {
-            config.carrier.write(headers, way, &Issue { id, own: options.as_deref(), life, at });
+    match (owed, &whose) {
+        (Owed::Cookie { options, life, at }, Some((id, signature))) => {
+            let signed = state.signed(*signature);
+            config.carrier.write(headers, way, &Issue { id, signed, own: options.as_deref(), life, at });
         }
         (Owed::Removal { options }, _) => config.carrier.clear(headers, way, options.as_deref()),
         // There is no session any more.
@@ -345,8 +346,8 @@ fn add_vary(headers: &mut HeaderMap, name: &HeaderName) {
 /// No shared cache may keep an answer with a visitor's cookie in it. What the handler said more strictly stays;
 /// what it said against that goes.
 fn make_private(headers: &mut HeaderMap) {
-    if let Entry::Vacant(vacant) = headers.entry(CACHE_CONTROL) {
-        vacant.insert(HeaderValue::from_static("private"));
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
         return;
     }
     let mut kept = vec!["private"];

@@ -30,7 +30,7 @@ use crate::{
     id::SessionId,
     lifetime::Life,
     rules::{Action, Ending, Facts, decide},
-    transport::{Captured, Presented},
+    transport::{Captured, Presented, Signature},
 };
 
 /// An id that wins over the transport's, put into the request's extensions by a layer outside of the session's
@@ -245,10 +245,19 @@ impl State {
     }
 
     /// The id that the request brought. Whether there is such a session, only the store can tell.
+    #[inline]
     pub(crate) fn presented(&self) -> Option<Presented> {
         match &self.brought {
             Brought::Captured(captured) => self.config.carrier.read(captured),
-            Brought::Forced(id) => Some(Presented { id: id.clone(), stale: false, way: 0 }),
+            Brought::Forced(id) => Some(Presented { id: id.clone(), signature: Signature::None, way: 0 }),
+        }
+    }
+
+    /// What the request brought that is signed as it would be now.
+    pub(crate) fn signed(&self, signature: Signature) -> Option<&str> {
+        match &self.brought {
+            Brought::Captured(captured) => captured.signed(signature),
+            Brought::Forced(_) => None,
         }
     }
 
@@ -290,7 +299,7 @@ impl State {
         intent.ending == Ending::None
             && data.edits.is_empty()
             && data.base.head.cookie.is_none()
-            && data.origin.as_ref().is_some_and(|origin| !origin.stale)
+            && data.origin.as_ref().is_some_and(|origin| origin.signature != Signature::Stale)
             && !self.flags.force_save.load(Relaxed)
             && self.config.lifetime.is_steady()
     }
@@ -316,7 +325,7 @@ impl State {
             // What this request has saved needs no prolonging.
             rolling_due: data.owed.is_none()
                 && origin.is_some_and(|o| config.lifetime.is_rolling_due(now, o.expires_at, life.store)),
-            stale_signature: origin.is_some_and(|o| o.stale),
+            stale_signature: origin.is_some_and(|o| o.signature == Signature::Stale),
             expired: ended,
         };
         (facts, life)

@@ -2,7 +2,7 @@
 
 mod cookies;
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use axum::http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -160,20 +160,65 @@ enum FromCookie {
 #[derive(Clone, Debug)]
 pub(crate) struct Presented {
     pub(crate) id: SessionId,
-    /// Signed by a key that no longer signs: to be sent anew.
-    pub(crate) stale: bool,
+    pub(crate) signature: Signature,
     /// Which way it came.
     pub(crate) way: usize,
+}
+
+/// What is known of the signature that an id came with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Signature {
+    /// There was none to verify; or it is made anew whenever the cookie is.
+    None,
+    /// By a key that no longer signs: to be sent anew.
+    Stale,
+    /// By the key that signs, so that what stands here in the `Cookie` header can be sent again as it is.
+    At(u32, u32),
 }
 
 /// A `Set-Cookie` to be: who gets what, until when.
 pub(crate) struct Issue<'a> {
     pub(crate) id: &'a SessionId,
+    /// What of it is signed, if that is known.
+    pub(crate) signed: Option<&'a str>,
     /// The visitor's own settings, if there are any.
     pub(crate) own: Option<&'a CookieOptions>,
     pub(crate) life: CookieLife,
     /// The moment that the life is counted from.
     pub(crate) at: Timestamp,
+}
+
+impl Captured {
+    /// What stands in the `Cookie` header as the key that signs has made it.
+    pub(crate) fn signed(&self, signature: Signature) -> Option<&str> {
+        match (&self.cookie, signature) {
+            (FromCookie::Signed(header), Signature::At(from, to)) => {
+                str::from_utf8(header.as_bytes().get(from as usize..to as usize)?).ok()
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Signature {
+    /// The cookie is about to be sent: whether it had to be.
+    pub(crate) fn renew(&mut self) -> bool {
+        let stale = *self == Self::Stale;
+        if stale {
+            *self = Self::None;
+        }
+        stale
+    }
+
+    /// Of the key with this number, which made `signed`, a piece of the header.
+    fn of(key: usize, signed: Option<&str>, header: &[u8]) -> Self {
+        let Some(signed) = signed.filter(|_| key == 0) else {
+            return if key == 0 { Self::None } else { Self::Stale };
+        };
+        let from = signed.as_ptr().addr() - header.as_ptr().addr();
+        // Of a header as long as that, nothing would have been looked at.
+        Self::At(from as u32, (from + signed.len()) as u32)
+    }
 }
 
 /// The transport with all that it needs to know of the layer.
@@ -236,15 +281,15 @@ impl Carrier {
         (0..self.transport.0.len()).find_map(|way| match self.transport.0[way] {
             Way::Cookie => match &captured.cookie {
                 FromCookie::Nothing => None,
-                FromCookie::Id(id) => Some(Presented { id: id.clone(), stale: false, way }),
+                FromCookie::Id(id) => Some(Presented { id: id.clone(), signature: Signature::None, way }),
                 FromCookie::Signed(header) => {
-                    let (id, stale) = self.verified(header.as_bytes())?;
-                    Some(Presented { id, stale, way })
+                    let (id, signature) = self.verified(header.as_bytes())?;
+                    Some(Presented { id, signature, way })
                 }
             },
             Way::Header(_) | Way::Bearer | Way::Custom(_) => {
                 let (_, text) = captured.others.iter().find(|(i, _)| *i == way)?;
-                Some(Presented { id: SessionId::parse(text)?, stale: false, way })
+                Some(Presented { id: SessionId::parse(text)?, signature: Signature::None, way })
             }
         })
     }
@@ -253,8 +298,9 @@ impl Carrier {
         Cookies::named(&self.name, suffix, header)
     }
 
-    /// The first whose signature is good, and whether it is by a key that no longer signs.
-    fn verified(&self, header: &[u8]) -> Option<(SessionId, bool)> {
+    /// The first whose signature is good.
+    #[inline]
+    fn verified(&self, header: &[u8]) -> Option<(SessionId, Signature)> {
         let keys = self.keys.as_ref()?;
         let values = || self.named("", header);
         // A signature is made of text; a value that is none has no good one.
@@ -263,15 +309,19 @@ impl Carrier {
             let signatures = || self.named(".sig", header);
             return values().find_map(|value| {
                 let mut signatures = signatures().filter_map(|signature| str::from_utf8(signature).ok());
-                let key =
-                    signatures.find_map(|signature| keys.open_detached(&self.name, value, signature))?;
-                Some((SessionId::parse(value)?, key > 0))
+                let (key, signature) = signatures.find_map(|signature| {
+                    Some((keys.open_detached(&self.name, value, signature)?, signature))
+                })?;
+                Some((SessionId::parse(value)?, Signature::of(key, Some(signature), header)))
             });
         }
         values().find_map(|value| {
             let plain = percent_decoded(value)?;
             let (id, key) = keys.open(&plain)?;
-            Some((SessionId::parse(id)?, key > 0))
+            // As it was written, if there was nothing to decode, as always with the `cookie` crate.
+            let signed = Some(value).filter(|_| matches!(plain, Cow::Borrowed(_)));
+            let signed = signed.filter(|_| keys.scheme() == Scheme::CookieJar);
+            Some((SessionId::parse(id)?, Signature::of(key, signed, header)))
         })
     }
 
@@ -310,16 +360,19 @@ impl Carrier {
     }
 
     fn write_cookie(&self, headers: &mut HeaderMap, issue: &Issue<'_>) {
-        let Issue { id, own, life, at } = *issue;
+        let Issue { id, signed, own, life, at } = *issue;
         let end = (life, at);
+        let known = signed.map(Cow::Borrowed);
         match &self.keys {
             None => self.send(headers, &self.name, id.expose(), own, end),
+            Some(keys) if keys.scheme() == Scheme::Keygrip => {
+                self.send(headers, &self.name, id.expose(), own, end);
+                let signature = known.unwrap_or_else(|| keys.detached(&self.name, id.expose()).into());
+                self.send(headers, &format!("{}.sig", self.name), &signature, own, end);
+            }
             Some(keys) => {
-                self.send(headers, &self.name, &keys.seal(id.expose()), own, end);
-                if keys.scheme() == Scheme::Keygrip {
-                    let signature = keys.detached(&self.name, id.expose());
-                    self.send(headers, &format!("{}.sig", self.name), &signature, own, end);
-                }
+                let sealed = known.unwrap_or_else(|| keys.seal(id.expose()).into());
+                self.send(headers, &self.name, &sealed, own, end);
             }
         }
     }

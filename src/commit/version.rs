@@ -16,6 +16,7 @@ use crate::{
     observe::Sight,
     state::{Data, Origin, Owed, State},
     store::{Record, Tag},
+    transport::Signature,
 };
 
 /// Lets the application's hook change what is about to be saved.
@@ -90,11 +91,12 @@ pub(super) fn adopt(
     match (&mut data.origin, place) {
         (old, Some((id, key))) => {
             observer.stored(old.as_ref().map(|old| &old.key), &key, sight);
-            *old = Some(Origin { id, key, tag, expires_at, stale: false });
+            *old = Some(Origin { id, key, tag, expires_at, signature: Signature::None });
         }
         (Some(origin), None) => {
             observer.stored(Some(&origin.key), &origin.key, sight);
-            (origin.tag, origin.expires_at, origin.stale) = (tag, expires_at, false);
+            (origin.tag, origin.expires_at) = (tag, expires_at);
+            origin.signature.renew();
         }
         // What has been written over was somewhere.
         (None, None) => return,

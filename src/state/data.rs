@@ -7,6 +7,7 @@ use crate::{
     id::{SessionId, StoreKey},
     object::{Object, merge},
     store::Tag,
+    transport::Signature,
 };
 
 /// Where in the store the session is.
@@ -16,8 +17,7 @@ pub(crate) struct Origin {
     pub(crate) key: StoreKey,
     pub(crate) tag: Tag,
     pub(crate) expires_at: Timestamp,
-    /// Signed by a key that no longer signs.
-    pub(crate) stale: bool,
+    pub(crate) signature: Signature,
 }
 
 /// What the client is owed once the response leaves.

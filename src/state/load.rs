@@ -16,19 +16,18 @@ use crate::{
     rules::Ending,
     store::{Record, StoreError, StoreErrorKind, Tag},
     takeover::take_over,
-    transport::Presented,
+    transport::{Presented, Signature},
 };
 
 /// Whom a load has looked up already, if it has.
 pub(crate) type LookedUp = Option<(Presented, StoreKey)>;
 
-/// A record that has been read.
-struct Fetched {
+/// What a record says beside its data.
+struct Label {
     tag: Tag,
     expires_at: Timestamp,
     principal: Option<Box<str>>,
-    content: Content,
-    /// As long as the store has it.
+    /// As long as the data are in the store.
     bytes: usize,
 }
 
@@ -77,8 +76,8 @@ impl State {
             };
             match store.get(&key).map(|record| self.read(record)) {
                 None => self.take_note(&mut data, &presented, &key),
-                Some(Ok(found)) if !self.is_over(&found.content) => {
-                    self.take_in(&mut data, presented, key, found);
+                Some(Ok((label, content))) if !self.is_over(&content) => {
+                    self.take_in(&mut data, presented, key, label, content);
                 }
                 _ => return Load::Begun(Some((presented, key))),
             }
@@ -125,7 +124,7 @@ impl State {
             Ok(None) if config.predecessor.is_some() => take_over(&self.config, &presented.id, &key).await,
             found => found,
         };
-        let found = match found.and_then(|found| found.map(|record| self.read(record)).transpose()) {
+        let (label, content) = match found.and_then(|found| found.map(|record| self.read(record)).transpose()) {
             Ok(Some(found)) => found,
             Ok(None) => {
                 self.once(|data| self.take_note(data, &presented, &key));
@@ -133,9 +132,9 @@ impl State {
             }
             Err(why) => return self.unreadable(presented, key, why).await,
         };
-        let valid = !self.is_over(&found.content) && self.is_valid(&found.content).await?;
+        let valid = !self.is_over(&content) && self.is_valid(&content).await?;
         let whose = (!valid).then(|| key.clone());
-        self.once(|data| self.take_in(data, presented, key, found));
+        self.once(|data| self.take_in(data, presented, key, label, content));
         if let Some(key) = whose {
             config.observer.invalid(&key);
             self.refuse();
@@ -152,12 +151,12 @@ impl State {
     }
 
     /// Reads what the store has found.
-    fn read(&self, record: Record) -> Result<Fetched, StoreError> {
+    fn read(&self, record: Record) -> Result<(Label, Content), StoreError> {
         let Record { tag, expires_at, principal, data } = record;
         let bytes = data.len();
         // Not of a copy of them: they are shared with other threads, so each copy is counted twice.
         let content = self.config.codec.decode(data, &self.config.cookie).map_err(StoreError::corrupt)?;
-        Ok(Fetched { tag, expires_at, principal, content, bytes })
+        Ok((Label { tag, expires_at, principal, bytes }, content))
     }
 
     /// There is no such session.
@@ -167,14 +166,13 @@ impl State {
         data.unknown = true;
     }
 
-    #[inline]
-    fn take_in(&self, data: &mut Data, presented: Presented, key: StoreKey, found: Fetched) {
-        let Fetched { tag, expires_at, principal, content, bytes } = found;
+    fn take_in(&self, data: &mut Data, presented: Presented, key: StoreKey, label: Label, content: Content) {
+        let Label { tag, expires_at, principal, bytes } = label;
         let sight = Sight { created: content.head.created, expires_at, bytes };
         self.config.observer.loaded(&key, sight);
-        let Presented { id, stale, way } = presented;
+        let Presented { id, signature, way } = presented;
         data.way = way;
-        data.origin = Some(Origin { id, key, tag, expires_at, stale });
+        data.origin = Some(Origin { id, key, tag, expires_at, signature });
         data.base_principal = principal;
         data.base = content;
     }
@@ -201,7 +199,7 @@ impl State {
             let mut data = self.data();
             data.way = way;
             data.origin =
-                Some(Origin { id, key, tag: Tag::random(), expires_at: Timestamp::EPOCH, stale: false });
+                Some(Origin { id, key, tag: Tag::random(), expires_at: Timestamp::EPOCH, signature: Signature::None });
             drop(data);
             self.refuse();
             return Ok(());

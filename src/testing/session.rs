@@ -8,6 +8,7 @@ use crate::{
     session::{Main, Session},
     state::{Brought, Origin, State},
     store::{Record, Store, StoreError, Tag, When, Written},
+    transport::Signature,
     view::SessionData,
 };
 
@@ -47,7 +48,7 @@ pub fn session<T: SessionData>(data: T) -> Session<T, Main> {
     state.loaded_as(|data| {
         let key = state.config.key(&id);
         let expires_at = state.config.clock.now();
-        data.origin = Some(Origin { id, key, tag: Tag::random(), expires_at, stale: false });
+        data.origin = Some(Origin { id, key, tag: Tag::random(), expires_at, signature: Signature::None });
         data.base.object = object;
     });
     Session::new(Arc::new(state))

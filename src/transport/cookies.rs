@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use axum::http::{
     HeaderMap, HeaderValue,
-    header::{COOKIE, Entry, SET_COOKIE},
+    header::{COOKIE, SET_COOKIE},
 };
 use memchr::memchr;
 
@@ -84,7 +84,7 @@ impl<'a> Iterator for Cookies<'a> {
 
 /// `decodeURIComponent`, for the cookies that express writes; most values have nothing to decode.
 pub(super) fn percent_decoded(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains('%') {
+    if memchr(b'%', text.as_bytes()).is_none() {
         return Some(text.into());
     }
     let mut bytes = Vec::with_capacity(text.len());
@@ -106,23 +106,15 @@ pub(super) fn append_cookie(headers: &mut HeaderMap, name: &str, text: String, o
     let Ok(mut value) = HeaderValue::try_from(text) else { return };
     // Not printed by whoever logs the response, and in HTTP/2 in no table that requests share.
     value.set_sensitive(true);
-    let mut lines = match headers.entry(SET_COOKIE) {
-        Entry::Vacant(none) => {
-            none.insert(value);
-            return;
-        }
-        Entry::Occupied(lines) => lines,
-    };
-    if overwrite && lines.iter().any(|line| is_cookie_named(line, name)) {
-        let others: Vec<_> = lines.iter().filter(|line| !is_cookie_named(line, name)).cloned().collect();
-        lines.remove();
+    if overwrite && headers.get_all(SET_COOKIE).iter().any(|line| is_cookie_named(line, name)) {
+        let lines = headers.get_all(SET_COOKIE).iter();
+        let others: Vec<_> = lines.filter(|line| !is_cookie_named(line, name)).cloned().collect();
+        headers.remove(SET_COOKIE);
         for other in others {
             headers.append(SET_COOKIE, other);
         }
-        headers.append(SET_COOKIE, value);
-    } else {
-        lines.append(value);
     }
+    headers.append(SET_COOKIE, value);
 }
 
 fn is_cookie_named(value: &HeaderValue, name: &str) -> bool {
