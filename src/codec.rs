@@ -1,5 +1,6 @@
 //! Record data as text: this crate's envelope, and the layouts of the Node libraries.
 
+pub(crate) mod index;
 mod node;
 #[cfg(test)]
 mod tests;
@@ -87,6 +88,18 @@ impl Codec {
         }
     }
 
+    /// The same of data with notes of where the keys lie.
+    pub(crate) fn decode_noted(self, mut data: Bytes, layer: &CookieOptions) -> Result<Content, BoxError> {
+        if self == Self::Native
+            && let Some((head, length)) = plain_header(&data)
+            && let Some(object) = index::object(&data, length)
+        {
+            return Ok(Content { head, object });
+        }
+        data.truncate(index::split(&data).0.len());
+        self.decode(data, layer)
+    }
+
     /// Writes a record's data.
     pub(crate) fn encode(
         self,
@@ -95,11 +108,44 @@ impl Codec {
         layer: &CookieOptions,
         life: Life,
     ) -> Result<Bytes, BoxError> {
+        self.write(head, object, layer, life, 0).map(bytes)
+    }
+
+    /// The same with notes of where the keys lie, and how long the data are without.
+    pub(crate) fn encode_noted(
+        self,
+        head: &Head,
+        object: &Object,
+        layer: &CookieOptions,
+        life: Life,
+    ) -> Result<(Bytes, usize), BoxError> {
+        // The object of another layout has members that are not the session's.
+        let known = Some(object).filter(|_| self == Self::Native);
+        let mut data = self.write(head, object, layer, life, index::room(known))?;
+        let length = data.len();
+        index::append(&mut data, known);
+        Ok((bytes(data), length))
+    }
+
+    /// `room`: how much of it to leave behind the data.
+    fn write(
+        self,
+        head: &Head,
+        object: &Object,
+        layer: &CookieOptions,
+        life: Life,
+        room: usize,
+    ) -> Result<Vec<u8>, BoxError> {
         match self {
-            Self::Native => encode_native(head, object, layer),
-            Self::Koa { .. } | Self::Express => node::encode(self, head, object, layer, life),
+            Self::Native => write_native(head, object, layer, room),
+            Self::Koa { .. } | Self::Express => node::write(self, head, object, layer, life),
         }
     }
+}
+
+/// No room is left in it: with that `Bytes` would allocate a second thing, and the memory store keeps what it is given.
+fn bytes(data: Vec<u8>) -> Bytes {
+    data.into_boxed_slice().into()
 }
 
 #[derive(Deserialize)]
@@ -147,13 +193,29 @@ enum Age {
 
 /// How a header begins.
 const HEADER: &[u8] = b"{\"v\":1,\"created\":";
+/// How it goes on for a session that belongs to somebody.
+const SINCE: &[u8] = b",\"since\":";
 const NO_OBJECT: &str = "the envelope's data are no JSON object";
 
-/// The header line as it nearly always is, with nothing in it but when the session began; and the line's length.
-fn plain_header(data: &[u8]) -> Option<(Timestamp, usize)> {
-    let rest = data.strip_prefix(HEADER)?;
+/// The header line as it nearly always is, with nothing in it but when the session began and since when it has been its
+/// principal's; and the line's length.
+fn plain_header(data: &[u8]) -> Option<(Head, usize)> {
+    let (created, rest) = number(data.strip_prefix(HEADER)?)?;
+    let (since, rest) = match rest.strip_prefix(SINCE) {
+        Some(rest) => {
+            let (since, rest) = number(rest)?;
+            (Some(since), rest)
+        }
+        None => (None, rest),
+    };
+    let rest = rest.strip_prefix(b"}\n")?;
+    Some((Head { created: Some(created), since, ..Head::default() }, data.len() - rest.len()))
+}
+
+/// A moment in milliseconds, and what is behind it.
+fn number(text: &[u8]) -> Option<(Timestamp, &[u8])> {
     let (mut millis, mut digits) = (0, 0);
-    while let Some(digit @ b'0'..=b'9') = rest.get(digits).copied() {
+    while let Some(digit @ b'0'..=b'9') = text.get(digits).copied() {
         millis = millis * 10 + u64::from(digit - b'0');
         digits += 1;
         // What is longer is not ours.
@@ -162,16 +224,16 @@ fn plain_header(data: &[u8]) -> Option<(Timestamp, usize)> {
         }
     }
     // Nor is what would be no number in JSON.
-    if digits == 0 || (rest[0] == b'0' && digits > 1) || !rest[digits..].starts_with(b"}\n") {
+    if digits == 0 || (text[0] == b'0' && digits > 1) {
         return None;
     }
-    Some((Timestamp::from_millis(millis), HEADER.len() + digits + 2))
+    Some((Timestamp::from_millis(millis), &text[digits..]))
 }
 
 fn decode_native(data: Bytes, layer: &CookieOptions) -> Result<Content, BoxError> {
-    if let Some((created, length)) = plain_header(&data) {
+    if let Some((head, length)) = plain_header(&data) {
         let object = Object::parse_from(data, length).ok_or(NO_OBJECT)?;
-        return Ok(Content { head: Head { created: Some(created), ..Head::default() }, object });
+        return Ok(Content { head, object });
     }
     let end = data.iter().position(|b| *b == b'\n').ok_or("the envelope has no header line")?;
     let header: Header =
@@ -192,15 +254,20 @@ fn decode_native(data: Bytes, layer: &CookieOptions) -> Result<Content, BoxError
     Ok(Content { head, object })
 }
 
-fn encode_native(head: &Head, object: &Object, layer: &CookieOptions) -> Result<Bytes, BoxError> {
+fn write_native(
+    head: &Head,
+    object: &Object,
+    layer: &CookieOptions,
+    room: usize,
+) -> Result<Vec<u8>, BoxError> {
     let created = head.created.unwrap_or(Timestamp::EPOCH).as_millis();
     let digits = created.checked_ilog10().unwrap_or_default() as usize + 1;
     // As a rule exactly what it takes.
-    let mut out = Vec::with_capacity(HEADER.len() + digits + 2 + object.size_hint());
+    let mut out = Vec::with_capacity(HEADER.len() + digits + 2 + object.size_hint() + room);
     out.extend_from_slice(HEADER);
     serde_json::to_writer(&mut out, &created)?;
     if let Some(since) = head.since {
-        out.extend_from_slice(b",\"since\":");
+        out.extend_from_slice(SINCE);
         serde_json::to_writer(&mut out, &since.as_millis())?;
     }
     if let Some(cookie) = &head.cookie {
@@ -212,8 +279,7 @@ fn encode_native(head: &Head, object: &Object, layer: &CookieOptions) -> Result<
     }
     out.extend_from_slice(b"}\n");
     object.write(&mut out);
-    // No room is left in it: with that `Bytes` would allocate a second thing, and the memory store keeps what it is given.
-    Ok(out.into_boxed_slice().into())
+    Ok(out)
 }
 
 impl Overrides {

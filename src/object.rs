@@ -151,6 +151,36 @@ impl Object {
         Self { source: Bytes::new(), own, entries }
     }
 
+    /// An object of text that stands here in `source` as [`write`](Self::write) has written it, with keys and values of these
+    /// lengths. `None`: that is not how long it is.
+    pub(crate) fn of_lengths(
+        source: &Bytes,
+        Range { start, end }: Range<usize>,
+        lengths: impl ExactSizeIterator<Item = (usize, usize)>,
+    ) -> Option<Self> {
+        let mut entries = Vec::with_capacity(lengths.len());
+        let mut last = start;
+        for (key, value) in lengths {
+            let key = (last + 2, last + 2 + key);
+            let value = (key.1 + 2, key.1 + 2 + value);
+            entries.push(Entry { key, value });
+            last = value.1;
+        }
+        // Anything else that stood between them would have made it longer.
+        let fits = !entries.is_empty() && last + 1 == end;
+        fits.then(|| Self { source: source.clone(), own: Vec::new(), entries })
+    }
+
+    /// How long keys and values are, as [`write`](Self::write) writes them. `None`: a key that has something to escape, or is
+    /// very long.
+    pub(crate) fn lengths(&self) -> impl Iterator<Item = (Option<u16>, usize)> {
+        self.entries.iter().map(|entry| {
+            let key = self.text(entry.key);
+            let plain = entry.key.1 <= self.source.len() || !key.iter().any(|byte| must_escape(*byte));
+            (u16::try_from(key.len()).ok().filter(|_| plain), length(entry.value))
+        })
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -295,8 +325,12 @@ impl fmt::Debug for Object {
     }
 }
 
+fn must_escape(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..=0x1f)
+}
+
 fn write_key(key: &[u8], out: &mut Vec<u8>) {
-    if key.iter().any(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)) {
+    if key.iter().any(|byte| must_escape(*byte)) {
         let text = String::from_utf8_lossy(key);
         // A string always serializes, and writing to memory does not fail.
         out.extend(serde_json::to_vec(&text).unwrap_or_default());

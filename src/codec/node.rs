@@ -73,13 +73,13 @@ fn options_of(codec: Codec, stored: &Object, layer: &CookieOptions) -> CookieOpt
     own
 }
 
-pub(super) fn encode(
+pub(super) fn write(
     codec: Codec,
     head: &Head,
     object: &Object,
     layer: &CookieOptions,
     life: Life,
-) -> Result<Bytes, BoxError> {
+) -> Result<Vec<u8>, BoxError> {
     if object.get(COOKIE_MEMBER).is_some() {
         return Err("the key `cookie` holds the cookie's settings in the layouts of koa and express: \
                     use `update_cookie`, or another key"
@@ -108,7 +108,7 @@ pub(super) fn encode(
         object.write_entries(&mut out);
     }
     out.push(b'}');
-    Ok(out.into_boxed_slice().into())
+    Ok(out)
 }
 
 /// The member `cookie` for these settings, its parts in the order in which the library itself writes them.

@@ -49,7 +49,7 @@ pub(super) fn at_once(state: &State, data: &mut Data, intent: Intent) -> Option<
     if config.hooks.before_save.is_some() || who_logs_in(data, begins).is_some() {
         return None;
     }
-    let (record, version) = match version(config, data, begins, None, now) {
+    let (record, version) = match version(config, data, begins, None, now, true) {
         Ok(version) => version,
         Err(error) => return Some(Err(error)),
     };

@@ -41,17 +41,19 @@ pub(super) struct Version {
     life: Life,
     at: Timestamp,
     edition: u64,
-    /// As long as the record's data are.
+    /// As long as the record's text is.
     bytes: usize,
 }
 
-/// Encodes the session as it is now. `login`: from which moment on it is its principal's.
+/// Encodes the session as it is now. `login`: from which moment on it is its principal's. `notes`: whether the record gets
+/// notes of where its keys lie.
 pub(super) fn version(
     config: &Config,
     data: &Data,
     begins: bool,
     login: Option<Timestamp>,
     now: Timestamp,
+    notes: bool,
 ) -> Result<(Record, Version), Error> {
     let created = data.base.head.created.filter(|_| !begins).unwrap_or(now);
     let head = Head {
@@ -62,15 +64,20 @@ pub(super) fn version(
     };
     let object = data.object();
     let life = config.lifetime.of(now, created, object, &config.cookie, head.cookie.as_deref());
-    let encoded = config
-        .codec
-        .encode(&head, object, &config.cookie, life)
-        .map_err(|e| Error::new(Kind::Data("cannot be encoded".into(), Some(e))))?;
-    let bytes = encoded.len();
+    let encoded = if notes {
+        config.codec.encode_noted(&head, object, &config.cookie, life)
+    } else {
+        config.codec.encode(&head, object, &config.cookie, life).map(|text| {
+            let bytes = text.len();
+            (text, bytes)
+        })
+    };
+    let (encoded, bytes) =
+        encoded.map_err(|e| Error::new(Kind::Data("cannot be encoded".into(), Some(e))))?;
     if bytes > config.max_size {
         return Err(Error::new(Kind::TooLarge { size: bytes, limit: config.max_size }));
     }
-    let (tag, principal) = (config.codec.tag(&encoded), data.principal().map(Into::into));
+    let (tag, principal) = (config.codec.tag(&encoded[..bytes]), data.principal().map(Into::into));
     let record = Record { tag, expires_at: life.store, principal: principal.clone(), data: encoded };
     Ok((record, Version { tag, principal, head, life, at: now, edition: data.edition, bytes }))
 }

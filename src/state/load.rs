@@ -5,16 +5,19 @@ use std::sync::{
     atomic::Ordering::{Relaxed, Release},
 };
 
+use axum::body::Bytes;
+
 use super::{Data, Origin, State};
 use crate::{
     clock::Timestamp,
-    codec::Content,
+    codec::{Codec, Content},
+    cookie::CookieOptions,
     error::{Error, Kind, Operation},
     hooks::{Candidate, Failure, Snapshot, Verdict},
     id::StoreKey,
     observe::Sight,
     rules::Ending,
-    store::{Record, StoreError, StoreErrorKind, Tag},
+    store::{BoxError, Record, StoreError, StoreErrorKind, Tag},
     takeover::take_over,
     transport::{Presented, Signature},
 };
@@ -30,6 +33,8 @@ struct Label {
     /// As long as the data are in the store.
     bytes: usize,
 }
+
+type Decode = fn(Codec, Bytes, &CookieOptions) -> Result<Content, BoxError>;
 
 /// A load that has begun.
 pub(crate) enum Load<'a> {
@@ -74,7 +79,7 @@ impl State {
             let Some(store) = config.engine.at_hand(&config.limits).filter(|_| plain) else {
                 return Load::Begun(Some((presented, key)));
             };
-            match store.get(&key).map(|record| self.read(record)) {
+            match store.get(&key).map(|record| self.read(record, Codec::decode_noted)) {
                 None => self.take_note(&mut data, &presented, &key),
                 Some(Ok((label, content))) if !self.is_over(&content) => {
                     self.take_in(&mut data, presented, key, label, content);
@@ -124,7 +129,7 @@ impl State {
             Ok(None) if config.predecessor.is_some() => take_over(&self.config, &presented.id, &key).await,
             found => found,
         };
-        let (label, content) = match found.and_then(|found| found.map(|record| self.read(record)).transpose()) {
+        let (label, content) = match found.and_then(|found| found.map(|record| self.read(record, Codec::decode)).transpose()) {
             Ok(Some(found)) => found,
             Ok(None) => {
                 self.once(|data| self.take_note(data, &presented, &key));
@@ -151,11 +156,11 @@ impl State {
     }
 
     /// Reads what the store has found.
-    fn read(&self, record: Record) -> Result<(Label, Content), StoreError> {
+    fn read(&self, record: Record, decode: Decode) -> Result<(Label, Content), StoreError> {
         let Record { tag, expires_at, principal, data } = record;
         let bytes = data.len();
         // Not of a copy of them: they are shared with other threads, so each copy is counted twice.
-        let content = self.config.codec.decode(data, &self.config.cookie).map_err(StoreError::corrupt)?;
+        let content = decode(self.config.codec, data, &self.config.cookie).map_err(StoreError::corrupt)?;
         Ok((Label { tag, expires_at, principal, bytes }, content))
     }
 

@@ -83,6 +83,7 @@ pub use self::{
 };
 use crate::{
     clock::{Timestamp, Told},
+    codec::index,
     id::StoreKey,
 };
 
@@ -101,10 +102,11 @@ pub struct Record {
 }
 
 impl Record {
-    /// A copy with data of its own: these may be a corner of a much larger buffer, or be shared with others.
-    pub(crate) fn apart(&self) -> Self {
+    /// A copy to be kept in this process, with notes of where its keys lie. These data may be a corner of a much larger
+    /// buffer.
+    pub(crate) fn noted(&self, layout: Layout) -> Self {
         let Self { tag, expires_at, ref principal, ref data } = *self;
-        Self { tag, expires_at, principal: principal.clone(), data: Bytes::copy_from_slice(data) }
+        Self { tag, expires_at, principal: principal.clone(), data: index::noted(data, layout) }
     }
 }
 
@@ -395,7 +397,7 @@ pub trait Store: Send + Sync + 'static {
     }
 }
 
-/// Calls of a store that are over when they return.
+/// Calls of a store that are over when they return. Its records have notes of where their keys lie behind the text.
 #[doc(hidden)]
 pub trait AtHand: Sync {
     fn get(&self, key: &StoreKey) -> Option<Record>;

@@ -115,13 +115,14 @@ impl MemoryStore {
         self.shared.size().bytes
     }
 
-    fn read(&self, key: &StoreKey) -> Option<Record> {
+    /// `copy`: what is wanted of the session that is there.
+    fn read(&self, key: &StoreKey, copy: impl FnOnce(&Slot) -> Record) -> Option<Record> {
         let now = self.now();
         let (index, key, _) = locate(key);
         let shard = self.shared.read(index);
         let slot = shard.slot(&key)?;
         if slot.is_live(now) {
-            return Some(slot.record());
+            return Some(copy(slot));
         }
         drop(shard);
         self.shared.bury(&mut self.shared.write(index), &key, now);
@@ -317,12 +318,12 @@ impl fmt::Debug for MemoryStore {
 #[diagnostic::do_not_recommend]
 impl Store for MemoryStore {
     async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        Ok(self.read(key))
+        Ok(self.read(key, Slot::record))
     }
 
     async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
-        let (now, mut own) = (self.now(), record.apart());
-        self.make(Size::of(record), now, || self.try_set(key, &mut own, when, now)).await
+        let (now, mut own) = (self.now(), record.noted(key.layout()));
+        self.make(Size::of(&own), now, || self.try_set(key, &mut own, when, now)).await
     }
 
     async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
@@ -344,8 +345,8 @@ impl Store for MemoryStore {
         new: &StoreKey,
         record: &Record,
     ) -> Result<Written, StoreError> {
-        let (now, mut own) = (self.now(), record.apart());
-        self.make(Size::of(record), now, || self.try_rotate((old, when), new, &mut own, now)).await
+        let (now, mut own) = (self.now(), record.noted(new.layout()));
+        self.make(Size::of(&own), now, || self.try_rotate((old, when), new, &mut own, now)).await
     }
 
     fn at_hand(&self) -> Option<&dyn AtHand> {
@@ -363,7 +364,7 @@ impl Store for MemoryStore {
 
 impl AtHand for MemoryStore {
     fn get(&self, key: &StoreKey) -> Option<Record> {
-        self.read(key)
+        self.read(key, Slot::noted)
     }
 
     // Room for it may have to be made, which other tasks need not wait for.

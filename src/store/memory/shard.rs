@@ -12,6 +12,7 @@ use axum::body::Bytes;
 use super::owners::{Owned, OwnerKey, Owners, Place};
 use crate::{
     clock::Timestamp,
+    codec::index,
     id::StoreKey,
     store::{Found, Record, Tag},
 };
@@ -90,10 +91,17 @@ impl Slot {
         *self.rest = Rest::of(record, owned);
     }
 
-    pub(super) fn record(&self) -> Record {
+    /// The record as it is kept, with notes behind the text.
+    pub(super) fn noted(&self) -> Record {
         let Rest { tag, owned, data } = &*self.rest;
         let principal = owned.as_ref().map(|owned| owned.principal.clone());
         Record { tag: *tag, expires_at: self.expires_at, principal, data: data.clone() }
+    }
+
+    pub(super) fn record(&self) -> Record {
+        let mut record = self.noted();
+        record.data.truncate(text(&record.data).len());
+        record
     }
 
     /// The session as its owner finds it; none if it is nobody's.
@@ -110,8 +118,13 @@ impl Slot {
     }
 
     pub(super) fn size(&self) -> Size {
-        Size::one(&self.rest.data, self.owned().map(|owned| &*owned.principal))
+        Size::one(text(&self.rest.data), self.owned().map(|owned| &*owned.principal))
     }
+}
+
+/// The text of a record that is kept.
+fn text(data: &[u8]) -> &[u8] {
+    index::split(data).0
 }
 
 /// Sessions, and the memory that they take in bytes.
@@ -124,7 +137,7 @@ pub(super) struct Size {
 impl Size {
     /// What a record takes here.
     pub(super) fn of(record: &Record) -> Self {
-        Self::one(&record.data, record.principal.as_deref())
+        Self::one(text(&record.data), record.principal.as_deref())
     }
 
     fn one(data: &[u8], principal: Option<&str>) -> Self {
