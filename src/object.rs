@@ -73,7 +73,11 @@ impl Object {
                     return None;
                 }
                 let value = scanner.value()?;
-                let key = if escaped { unescaped(&source, written, &mut own)? } else { (written.start, written.end) };
+                let key = if escaped {
+                    unescaped(&source, written, &mut own)?
+                } else {
+                    (written.start, written.end)
+                };
                 marks.note(text_at(&source, &own, key));
                 entries.push(Entry { key, value: (value.start, value.end) });
                 if !scanner.passes(b',') {
@@ -248,8 +252,9 @@ impl Object {
         let before = mem::take(&mut self.own);
         for i in 0..self.entries.len() {
             let Entry { key, value } = self.entries[i];
-            let mut moved =
-                |(from, to)| if own(&(from, to)) { self.lay(&before[from - behind..to - behind]) } else { (from, to) };
+            let mut moved = |(from, to)| {
+                if own(&(from, to)) { self.lay(&before[from - behind..to - behind]) } else { (from, to) }
+            };
             self.entries[i] = Entry { key: moved(key), value: moved(value) };
         }
     }

@@ -13,11 +13,12 @@ use serde_json::{Map, Value};
 
 use crate::{
     Timestamp,
-    codec::{Codec, Head},
+    codec::{Codec, Head, index},
     cookie::{CookieLife, CookieOptions, MaxAge, Priority, Style},
     keyring::{KeyRing, Scheme},
     lifetime::Life,
     object::{Object, merge, same_value},
+    store::Layout,
     transport::{Carrier, Transport},
 };
 
@@ -170,6 +171,14 @@ proptest! {
         let read_back = (back.head.created, back.head.since, back.head.cookie.as_deref());
         prop_assert_eq!(read_back, (Some(created), since, own.as_ref()));
         prop_assert_eq!(read(&back.object), map.clone());
+        // The same with notes of where the keys lie; the text is the same.
+        let (data, length) = Codec::Native.encode_noted(&head, &object, &layer, life).expect("encoded");
+        prop_assert_eq!(index::split(&data).0.len(), length);
+        prop_assert_eq!(&index::noted(&data.slice(..length), Layout::Native), &data);
+        let noted = Codec::Native.decode_noted(data, &layer).expect("decoded");
+        let read_back = (noted.head.created, noted.head.since, noted.head.cookie.as_deref());
+        prop_assert_eq!(read_back, (Some(created), since, own.as_ref()));
+        prop_assert!(noted.object.iter().eq(back.object.iter()));
         for codec in [Codec::Koa { signed: true }, Codec::Express] {
             let encoded = codec.encode(&head, &object, &layer, life);
             prop_assert_eq!(encoded.is_err(), map.contains_key("cookie"));

@@ -9,7 +9,7 @@ use axum::http::{
     header::{AUTHORIZATION, COOKIE},
 };
 
-use self::cookies::{append_cookie, cookie_header, Cookies, percent_decoded};
+use self::cookies::{Cookies, append_cookie, cookie_header, percent_decoded};
 use crate::{
     clock::Timestamp,
     cookie::{Attributes, CookieLife, CookieOptions, Style},

@@ -46,9 +46,9 @@ pub(crate) fn split(data: &[u8]) -> (&[u8], &[[u8; 2 * NUMBER]]) {
 /// The object whose text begins at `start`, if its keys are noted.
 pub(crate) fn object(data: &Bytes, start: usize) -> Option<Object> {
     let (text, notes) = split(data);
-    let lengths = notes.iter().map(|[a, b, c, d]| {
-        (u16::from_le_bytes([*a, *b]).into(), u16::from_le_bytes([*c, *d]).into())
-    });
+    let lengths = notes
+        .iter()
+        .map(|[a, b, c, d]| (u16::from_le_bytes([*a, *b]).into(), u16::from_le_bytes([*c, *d]).into()));
     Object::of_lengths(data, start..text.len(), lengths)
 }
 

@@ -16,26 +16,89 @@ fn written(content: &Content, layer: &CookieOptions) -> String {
 fn the_usual_header_is_read_without_a_parser() {
     let header = |created: &str| format!("{{\"v\":1,\"created\":{created}}}\n{{}}");
     for (created, expected) in [
-        ("0", Some(0)),
-        ("7", Some(7)),
-        ("10", Some(10)),
-        ("1700000000123", Some(1_700_000_000_123)),
-        ("123456789012345", Some(123_456_789_012_345)),
+        ("0", Some((0, None))),
+        ("7", Some((7, None))),
+        ("10", Some((10, None))),
+        ("1700000000123", Some((1_700_000_000_123, None))),
+        ("123456789012345", Some((123_456_789_012_345, None))),
+        ("1,\"since\":20", Some((1, Some(20)))),
+        ("1,\"since\":1700000000123", Some((1, Some(1_700_000_000_123)))),
         ("1234567890123456", None),
         ("", None),
         ("01", None),
         ("-1", None),
         ("1.5", None),
-        ("1,\"since\":2", None),
+        ("1,\"since\":", None),
+        ("1,\"since\":02", None),
+        ("1,\"since\":2,\"cookie\":{}", None),
+        ("1,\"cookie\":{}", None),
     ] {
         let text = header(created);
-        let read = plain_header(text.as_bytes());
-        assert_eq!(read, expected.map(|ms| (Timestamp::from_millis(ms), text.len() - 2)), "{created:?}");
+        let read = plain_header(text.as_bytes()).map(|(head, length)| {
+            assert_eq!((head.cookie, length), (None, text.len() - 2), "{created:?}");
+            (head.created, head.since)
+        });
+        let at = |ms| Some(Timestamp::from_millis(ms));
+        assert_eq!(read, expected.map(|(created, since)| (at(created), since.and_then(at))), "{created:?}");
     }
     for other in ["", "{\"v\":2,\"created\":1}\n{}", "{\"v\":1,\"created\":1", "{\"v\":1,\"created\":1} \n{}"]
     {
-        assert_eq!(plain_header(other.as_bytes()), None, "{other:?}");
+        assert!(plain_header(other.as_bytes()).is_none(), "{other:?}");
     }
+}
+
+#[test]
+fn notes_say_where_the_keys_lie() {
+    let text = |json: &str| format!("{{\"v\":1,\"created\":1}}\n{json}");
+    let long = format!("\"{}\"", "x".repeat(65_534));
+    let too_long = format!("\"{}\"", "x".repeat(65_536));
+    for (json, keys) in [
+        (r#"{"a":1,"bc":[2, {"d":3}],"":"é"}"#, 3),
+        (r#"{"é":1}"#, 1),
+        (&format!(r#"{{"a":{long}}}"#), 0),
+        (&format!(r#"{{"a":{too_long},"b":1}}"#), 0),
+        (r#"{"a\n":1,"b":2}"#, 0),
+        ("{}", 0),
+        // As somebody else may have written it.
+        (r#"{"a": 1}"#, 1),
+        ("no object", 0),
+    ] {
+        let text = Bytes::from(text(json));
+        let data = index::noted(&text, Layout::Native);
+        let (without, notes) = index::split(&data);
+        assert_eq!((without, notes.len()), (&*text, keys), "{json}");
+        let (plain, noted) = (
+            Codec::Native.decode(text, &CookieOptions::new()),
+            Codec::Native.decode_noted(data, &CookieOptions::new()),
+        );
+        match (plain, noted) {
+            (Ok(plain), Ok(noted)) => assert!(plain.object.iter().eq(noted.object.iter()), "{json}"),
+            (plain, noted) => assert_eq!((plain.is_err(), noted.is_err()), (true, true), "{json}"),
+        }
+    }
+    let plain = Bytes::from_static(b"{\"cookie\":{}}");
+    assert_eq!(index::split(&index::noted(&plain, Layout::Plain)), (&*plain, &[][..]));
+}
+
+#[test]
+fn notes_that_do_not_fit_are_not_followed() {
+    let text = Bytes::from_static(b"{\"v\":1,\"created\":1}\n{\"a\":1,\"b\":22}");
+    let decode = |data: Vec<u8>| {
+        let object = Codec::Native.decode_noted(data.into(), &CookieOptions::new()).expect("a record").object;
+        object
+            .iter()
+            .map(|(key, value)| format!("{key}={}", String::from_utf8_lossy(value)))
+            .collect::<Vec<_>>()
+    };
+    let good = index::noted(&text, Layout::Native).to_vec();
+    let notes = good.len() - text.len() - 2;
+    for i in text.len()..text.len() + notes {
+        let mut bad = good.clone();
+        bad[i] ^= 2;
+        assert_eq!(decode(bad), ["a=1", "b=22"], "{i}");
+    }
+    assert!(index::split(b"").0.is_empty());
+    assert_eq!(index::split(b"\xff\xff"), (&b"\xff\xff"[..], &[][..]), "more notes than there is text");
 }
 
 #[test]

@@ -50,8 +50,7 @@ impl StoreKey {
 
     /// The same with a prefix that has been made before.
     pub(crate) fn new(prefix: Prefix, id: &SessionId, hashed: bool) -> Self {
-        let name =
-            if hashed { Name::Digest(sha256(id.as_bytes())) } else { Name::Plain(id.clone()) };
+        let name = if hashed { Name::Digest(sha256(id.as_bytes())) } else { Name::Plain(id.clone()) };
         Self { prefix, name, layout: Layout::Native, text: OnceLock::new() }
     }
 

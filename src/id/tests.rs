@@ -102,7 +102,9 @@ fn fingerprints_tell_ids_and_prefixes_apart() {
         }
     }
     let plain = StoreKey::plain("p:", &id(1));
-    let words = |digest: [u8; 32]| [0, 8, 16, 24].map(|i| u64::from_le_bytes(digest[i..i + 8].try_into().expect("eight")));
+    let words = |digest: [u8; 32]| {
+        [0, 8, 16, 24].map(|i| u64::from_le_bytes(digest[i..i + 8].try_into().expect("eight")))
+    };
     assert_eq!(plain.fingerprint(), words(plain.digest()));
     // FNV-1a of "a", as its authors give it, over the first eight bytes of the digest.
     let mut expected = words(Sha256::digest("id-1").into());

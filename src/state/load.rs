@@ -129,14 +129,15 @@ impl State {
             Ok(None) if config.predecessor.is_some() => take_over(&self.config, &presented.id, &key).await,
             found => found,
         };
-        let (label, content) = match found.and_then(|found| found.map(|record| self.read(record, Codec::decode)).transpose()) {
-            Ok(Some(found)) => found,
-            Ok(None) => {
-                self.once(|data| self.take_note(data, &presented, &key));
-                return Ok(());
-            }
-            Err(why) => return self.unreadable(presented, key, why).await,
-        };
+        let (label, content) =
+            match found.and_then(|found| found.map(|record| self.read(record, Codec::decode)).transpose()) {
+                Ok(Some(found)) => found,
+                Ok(None) => {
+                    self.once(|data| self.take_note(data, &presented, &key));
+                    return Ok(());
+                }
+                Err(why) => return self.unreadable(presented, key, why).await,
+            };
         let valid = !self.is_over(&content) && self.is_valid(&content).await?;
         let whose = (!valid).then(|| key.clone());
         self.once(|data| self.take_in(data, presented, key, label, content));
@@ -203,8 +204,13 @@ impl State {
             let Presented { id, way, .. } = presented;
             let mut data = self.data();
             data.way = way;
-            data.origin =
-                Some(Origin { id, key, tag: Tag::random(), expires_at: Timestamp::EPOCH, signature: Signature::None });
+            data.origin = Some(Origin {
+                id,
+                key,
+                tag: Tag::random(),
+                expires_at: Timestamp::EPOCH,
+                signature: Signature::None,
+            });
             drop(data);
             self.refuse();
             return Ok(());

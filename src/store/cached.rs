@@ -7,9 +7,7 @@
 use std::{
     fmt,
     future::Future,
-    sync::{
-        atomic::{AtomicU64, Ordering::SeqCst},
-    },
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
     time::Duration,
 };
 
