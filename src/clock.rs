@@ -100,20 +100,16 @@ impl SharedClock {
         }
     }
 
-    /// What it has just said, for who reads the same clock.
-    pub(crate) fn told(&self, now: Timestamp) -> Told {
-        Told(matches!(self, Self::System).then_some(now))
+    /// What it has just said, for others who read the machine's clock; nothing, if it is another one.
+    pub(crate) fn told(&self, now: Timestamp) -> Option<Timestamp> {
+        matches!(self, Self::System).then_some(now)
     }
 
-    /// The time now, not asked for again where the same clock has just told it.
-    pub(crate) fn now_as(&self, Told(told): Told) -> Timestamp {
+    /// The time now, not asked for again if the machine's clock has just [told](Self::told) it and this is that one.
+    pub(crate) fn now_as(&self, told: Option<Timestamp>) -> Timestamp {
         told.filter(|_| matches!(self, Self::System)).unwrap_or_else(|| self.now())
     }
 }
-
-/// What the machine's clock said a moment ago; nothing, where the time comes from another one.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Told(Option<Timestamp>);
 
 impl fmt::Debug for SharedClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

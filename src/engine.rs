@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    clock::{Timestamp, Told},
+    clock::Timestamp,
     error::Operation,
     id::StoreKey,
     observe::Watch,
@@ -121,7 +121,7 @@ impl Engine {
         repeat: Repeat,
     ) -> Result<Written, StoreError> {
         if let Some(store) = self.at_hand(limits) {
-            if let Some(written) = store.set(key, record.noted(key.layout()), when, Told::default()) {
+            if let Some(written) = store.set(key, record.noted(key.layout()), when, None) {
                 return Ok(written);
             }
         }
@@ -281,12 +281,18 @@ impl AtHand<'_> {
     }
 
     /// `None`: it may be done by who waits for it.
-    pub(crate) fn set(&self, key: &StoreKey, record: Record, when: When, now: Told) -> Option<Written> {
-        self.measured(Operation::Set, || self.store.set(key, record, when, now))
+    pub(crate) fn set(
+        &self,
+        key: &StoreKey,
+        record: Record,
+        when: When,
+        told: Option<Timestamp>,
+    ) -> Option<Written> {
+        self.measured(Operation::Set, || self.store.set(key, record, when, told))
     }
 
-    pub(crate) fn touch(&self, key: &StoreKey, expires_at: Timestamp, now: Told) -> bool {
-        self.measured(Operation::Touch, || self.store.touch(key, expires_at, now))
+    pub(crate) fn touch(&self, key: &StoreKey, expires_at: Timestamp, told: Option<Timestamp>) -> bool {
+        self.measured(Operation::Touch, || self.store.touch(key, expires_at, told))
     }
 
     fn measured<T>(&self, operation: Operation, call: impl FnOnce() -> T) -> T {

@@ -2,12 +2,13 @@
 
 use serde::ser::{self, Impossible, Serialize, SerializeMap, SerializeStruct, Serializer};
 
-use crate::object::{Entry, Object, Place};
+use crate::object::{Entry, Object, Place, for_fields};
 
 /// The object that a struct or a map serializes to. `None`: it is neither, or has a key that is no text, or is
 /// very large.
 pub(crate) fn of<T: Serialize + ?Sized>(value: &T) -> Option<Result<Object, serde_json::Error>> {
-    let mut fields = Fields::default();
+    let (text, entries) = for_fields();
+    let mut fields = Fields { text, entries, key: Place::default() };
     match value.serialize(&mut fields) {
         Ok(()) => {
             let Fields { text, entries, .. } = fields;
@@ -19,7 +20,6 @@ pub(crate) fn of<T: Serialize + ?Sized>(value: &T) -> Option<Result<Object, serd
 }
 
 /// Takes the fields of one value. Keys lie in the text as they are, values as JSON.
-#[derive(Default)]
 struct Fields {
     text: Vec<u8>,
     entries: Vec<Entry>,

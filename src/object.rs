@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
     merge::{merge, same_value},
-    room::Written,
+    room::{Written, for_fields, give_back},
 };
 use crate::{
     fields,

@@ -13,7 +13,7 @@ use crate::{
     cookie::CookieOptions,
     error::{Error, Kind},
     id::{SessionId, StoreKey},
-    object::{Object, Written, read_value, same_value},
+    object::{Object, Written, give_back, read_value, same_value},
     rules::Ending,
     state::{Data, State},
     store::Layout,
@@ -354,6 +354,8 @@ fn edit<T: SessionData, R>(data: &mut Data, change: impl FnOnce(&mut T) -> R) ->
     for (key, text) in before.changes_to(&after) {
         data.object_mut().apply(&key, text);
     }
+    give_back(before);
+    give_back(after);
     Ok(result)
 }
 

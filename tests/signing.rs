@@ -8,7 +8,7 @@ use axum::{body::Body, http::Request, http::header::COOKIE as COOKIE_HEADER};
 use axum_generic_session::{CookieOptions, Key, SessionLayer, store::ThreeMethodStore, testing::Client};
 use figures::{Figure, size};
 use serde_json::json;
-use site::{COOKIE, Cache, Site};
+use site::{COOKIE, Cache, Probe, Site};
 use std::time::Duration;
 
 fn key(n: u8) -> Key {
@@ -220,6 +220,52 @@ async fn the_signatures_of_the_node_libraries_are_as_strict() {
         }
         assert_eq!(site.store.take_calls().total(), 0, "{preset}");
     }
+}
+
+#[tokio::test]
+async fn a_cookie_that_is_sent_again_is_signed_as_it_was_at_first() {
+    let native = |store| SessionLayer::new(store).keys([&key(1), &key(2)]);
+    let percent = |store| native(store).gen_id(|_| async { Ok("100%".to_owned()) });
+    let koa = |store| SessionLayer::koa(store, &["new", "old"]);
+    let express = |store| SessionLayer::express(store, &["new", "old"]);
+    type Layer = fn(Probe) -> SessionLayer;
+    let layers: [(&str, Layer); 4] =
+        [("native", native), ("an id with a sign of its own", percent), ("koa", koa), ("express", express)];
+    for (what, layer) in layers {
+        let site = Site::new();
+        let app = site.under(layer(site.store.clone()));
+        let mut owner = Client::new(app.clone());
+        let first = owner.get("/set/user/alice").await.expect_status(200);
+        // The pairs of name and value, however long they last.
+        let pairs = |cookies: Vec<String>| -> Vec<String> {
+            cookies.iter().filter_map(|line| Some(line.split_once(';')?.0.to_owned())).collect()
+        };
+        let pairs_at_first = pairs(first.set_cookies());
+        let header = pairs_at_first.join("; ");
+        let (names, quoted): (Vec<_>, Vec<_>) = pairs_at_first
+            .iter()
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (format!("{name}=planted"), format!("{name}=\"{value}\"")))
+            .unzip();
+        let planted = format!("{}; {header}; {}", names.join("; "), names.join("; "));
+        for header in [header, quoted.join("; "), planted] {
+            let mut visitor = Client::new(app.clone());
+            let request = Request::get("/set/user/bob").header(COOKIE_HEADER, &header).body(Body::empty());
+            let answer = visitor.send(request).await.expect_status(200);
+            assert_eq!(pairs(answer.set_cookies()), pairs_at_first, "{what}: {header}");
+        }
+        assert_eq!(owner.get("/read").await.json(), json!({"user": "bob"}), "{what}");
+    }
+    // What was escaped on the way is sent as it is written here.
+    let site = signed(&[key(1)]);
+    let owner = site.known("alice").await;
+    let cookie = owner.cookie(COOKIE).unwrap();
+    let escaped: String = cookie.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let mut visitor = site.visitor();
+    let header = format!("{COOKIE}={escaped}");
+    let request = Request::get("/set/user/bob").header(COOKIE_HEADER, header).body(Body::empty());
+    let _ = visitor.send(request).await.expect_status(200);
+    assert_eq!(visitor.cookie(COOKIE), Some(cookie));
 }
 
 #[tokio::test]

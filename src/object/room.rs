@@ -1,24 +1,33 @@
-//! The JSON text of one value, in room that the next value on this thread is written into again: a value is copied to its
-//! place, or found to be there, as soon as it has been written.
+//! Room for what is written only to be compared or copied: the next value on this thread is written into it again.
 
-use std::{cell::Cell, ops::Deref};
+use std::{
+    cell::{Cell, RefCell},
+    mem,
+    ops::Deref,
+};
 
 use serde::Serialize;
 
-/// Room for more is not kept, in bytes.
-const MOST: usize = 4096;
+use super::{Entry, Object};
+
+/// Room for more is not kept, in bytes of text and in keys.
+const MOST_TEXT: usize = 4096;
+const MOST_KEYS: usize = 64;
+/// An object before a change, and one after it.
+const MOST_OBJECTS: usize = 2;
 
 thread_local! {
-    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static TEXT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static FIELDS: RefCell<Vec<(Vec<u8>, Vec<Entry>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A value's text.
+/// The JSON text of one value.
 pub(crate) struct Written(Vec<u8>);
 
 impl Written {
     pub(crate) fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
         // A value that writes another one meanwhile finds no room, which is room of its own.
-        let mut text = Self(ROOM.try_with(Cell::take).unwrap_or_default());
+        let mut text = Self(TEXT.try_with(Cell::take).unwrap_or_default());
         serde_json::to_writer(&mut text.0, value)?;
         Ok(text)
     }
@@ -34,10 +43,29 @@ impl Deref for Written {
 
 impl Drop for Written {
     fn drop(&mut self) {
-        if self.0.capacity() <= MOST {
+        if self.0.capacity() <= MOST_TEXT {
             self.0.clear();
-            let _ = ROOM.try_with(|room| room.replace(std::mem::take(&mut self.0)));
+            let _ = TEXT.try_with(|room| room.replace(mem::take(&mut self.0)));
         }
+    }
+}
+
+/// Room for the text and the places of fields.
+pub(crate) fn for_fields() -> (Vec<u8>, Vec<Entry>) {
+    FIELDS.try_with(|room| room.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+}
+
+/// Gives the room of an object back that nobody needs any more.
+pub(crate) fn give_back(Object { mut own, mut entries, .. }: Object) {
+    if own.capacity() <= MOST_TEXT && entries.capacity() <= MOST_KEYS {
+        own.clear();
+        entries.clear();
+        let _ = FIELDS.try_with(|room| {
+            let mut room = room.borrow_mut();
+            if room.len() < MOST_OBJECTS {
+                room.push((own, entries));
+            }
+        });
     }
 }
 
@@ -50,9 +78,9 @@ mod tests {
     use super::*;
 
     fn room() -> usize {
-        let room = ROOM.take();
+        let room = TEXT.take();
         let size = room.capacity();
-        ROOM.set(room);
+        TEXT.set(room);
         size
     }
 
@@ -69,10 +97,10 @@ mod tests {
         assert_eq!(&*Written::of(&Within).expect("text"), b"\"without\"");
         assert_eq!(&*first, b"{\"a\":1}");
         drop(first);
-        assert!((1..=MOST).contains(&room()));
+        assert!((1..=MOST_TEXT).contains(&room()));
         assert_eq!(&*Written::of(&7).expect("a number"), b"7");
-        let long = "x".repeat(MOST);
-        assert_eq!(Written::of(&long).expect("text").len(), MOST + 2);
+        let long = "x".repeat(MOST_TEXT);
+        assert_eq!(Written::of(&long).expect("text").len(), MOST_TEXT + 2);
         assert_eq!(room(), 0);
     }
 
@@ -80,5 +108,28 @@ mod tests {
     fn of_what_cannot_be_written_nothing_is_left() {
         assert!(Written::of(&("begun", BTreeMap::from([((1, 2), 3)]))).is_err());
         assert_eq!(&*Written::of(&1).expect("a number"), b"1");
+    }
+
+    #[test]
+    fn fields_are_written_into_the_same_room_and_leave_nothing_there() {
+        let object = |values: &[i32]| {
+            let map: BTreeMap<_, _> = values.iter().map(|value| (format!("k{value}"), value)).collect();
+            Object::of(&map).expect("an object")
+        };
+        let kept = || FIELDS.with_borrow(Vec::len);
+        let first = object(&[1, 2, 3]);
+        let text = first.own.as_ptr();
+        give_back(first);
+        let second = object(&[4]);
+        assert_eq!((second.own.as_ptr(), kept()), (text, 0));
+        assert!(second.iter().eq([("k4".into(), &b"4"[..])]));
+        for object in [second, object(&[5]), object(&[6])] {
+            give_back(object);
+        }
+        assert_eq!(kept(), MOST_OBJECTS);
+        let many: Vec<_> = (0..10_000).collect();
+        drop((for_fields(), for_fields()));
+        give_back(object(&many));
+        assert_eq!(kept(), 0, "large room is not kept");
     }
 }

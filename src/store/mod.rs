@@ -81,11 +81,7 @@ pub use self::{
     principal::{ByPrincipal, Found, Owner, Which},
     three_method::{ThreeMethodStore, ThreeMethods},
 };
-use crate::{
-    clock::{Timestamp, Told},
-    codec::index,
-    id::StoreKey,
-};
+use crate::{clock::Timestamp, codec::index, id::StoreKey};
 
 /// One stored session, as the store sees it.
 #[derive(Clone, PartialEq, Eq)]
@@ -397,11 +393,12 @@ pub trait Store: Send + Sync + 'static {
     }
 }
 
-/// Calls of a store that are over when they return. Its records have notes of where their keys lie behind the text.
+/// Calls of a store that are over when they return. Its records have notes of where their keys lie behind the text. `told`: the
+/// time, if the machine's clock has just said it.
 #[doc(hidden)]
 pub trait AtHand: Sync {
     fn get(&self, key: &StoreKey) -> Option<Record>;
     /// Keeps the record's data themselves. `None`: there is no room for them at once, and perhaps some can be made.
-    fn set(&self, key: &StoreKey, record: Record, when: When, now: Told) -> Option<Written>;
-    fn touch(&self, key: &StoreKey, expires_at: Timestamp, now: Told) -> bool;
+    fn set(&self, key: &StoreKey, record: Record, when: When, told: Option<Timestamp>) -> Option<Written>;
+    fn touch(&self, key: &StoreKey, expires_at: Timestamp, told: Option<Timestamp>) -> bool;
 }

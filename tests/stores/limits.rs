@@ -255,16 +255,15 @@ async fn what_needs_no_waiting_is_answered_at_once() {
     // Behind the text there are notes, here none.
     let noted = |record: &Record| Record { data: [&*record.data, &[0, 0]].concat().into(), ..record.clone() };
     let read = |key: &StoreKey| at_hand.get(key);
-    let told = Default::default();
     assert_eq!((read(&session).as_ref(), read(&key())), (Some(&noted(&first)), None));
-    assert_eq!(at_hand.set(&session, noted(&next), When::Present, told), Some(Written::Done));
+    assert_eq!(at_hand.set(&session, noted(&next), When::Present, None), Some(Written::Done));
     assert_eq!(store.get(&session).await.unwrap().as_ref(), Some(&next));
     assert_eq!((read(&session), read(&other)), (Some(noted(&next)), Some(noted(&first))));
-    assert!(at_hand.touch(&session, Timestamp::MAX, told));
-    assert!(!at_hand.touch(&key(), Timestamp::MAX, told));
+    assert!(at_hand.touch(&session, Timestamp::MAX, None));
+    assert!(!at_hand.touch(&key(), Timestamp::MAX, None));
     assert_eq!(read(&session).unwrap().expires_at, Timestamp::MAX);
     assert!(
-        at_hand.set(&key(), noted(&first), When::Absent, told).is_none(),
+        at_hand.set(&key(), noted(&first), When::Absent, None).is_none(),
         "room may have to be made for it"
     );
     assert_eq!((store.held(), store.name()), (Some(2), "memory"));

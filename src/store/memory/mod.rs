@@ -19,7 +19,7 @@ use super::{
     Written,
 };
 use crate::{
-    clock::{Clock, SharedClock, Timestamp, Told},
+    clock::{Clock, SharedClock, Timestamp},
     error::see,
     id::StoreKey,
 };
@@ -368,12 +368,18 @@ impl AtHand for MemoryStore {
     }
 
     // Room for it may have to be made, which other tasks need not wait for.
-    fn set(&self, key: &StoreKey, mut record: Record, when: When, now: Told) -> Option<Written> {
-        self.try_set(key, &mut record, when, self.tended(self.clock.now_as(now)))
+    fn set(
+        &self,
+        key: &StoreKey,
+        mut record: Record,
+        when: When,
+        told: Option<Timestamp>,
+    ) -> Option<Written> {
+        self.try_set(key, &mut record, when, self.tended(self.clock.now_as(told)))
     }
 
-    fn touch(&self, key: &StoreKey, expires_at: Timestamp, now: Told) -> bool {
-        self.extend(key, expires_at, self.tended(self.clock.now_as(now)))
+    fn touch(&self, key: &StoreKey, expires_at: Timestamp, told: Option<Timestamp>) -> bool {
+        self.extend(key, expires_at, self.tended(self.clock.now_as(told)))
     }
 }
 
