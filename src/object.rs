@@ -156,15 +156,18 @@ impl Object {
     }
 
     /// An object of text that stands here in `source` as [`write`](Self::write) has written it, with keys and values of these
-    /// lengths. `None`: that is not how long it is.
+    /// lengths, at `most` so many. `None`: that is not how long it is.
     pub(crate) fn of_lengths(
         source: &Bytes,
         Range { start, end }: Range<usize>,
-        lengths: impl ExactSizeIterator<Item = (usize, usize)>,
+        lengths: impl Iterator<Item = (usize, usize)>,
+        most: usize,
     ) -> Option<Self> {
-        let mut entries = Vec::with_capacity(lengths.len());
+        let mut entries = Vec::with_capacity(most);
         let mut last = start;
         for (key, value) in lengths {
+            // A length that does not fit is seen at the end, but must not lead astray before.
+            let (key, value) = (key.min(end), value.min(end));
             let key = (last + 2, last + 2 + key);
             let value = (key.1 + 2, key.1 + 2 + value);
             entries.push(Entry { key, value });
@@ -175,13 +178,12 @@ impl Object {
         fits.then(|| Self { source: source.clone(), own: Vec::new(), entries })
     }
 
-    /// How long keys and values are, as [`write`](Self::write) writes them. `None`: a key that has something to escape, or is
-    /// very long.
-    pub(crate) fn lengths(&self) -> impl Iterator<Item = (Option<u16>, usize)> {
+    /// How long keys and values are, as [`write`](Self::write) writes them. `None`: a key that has something to escape.
+    pub(crate) fn lengths(&self) -> impl Iterator<Item = (Option<usize>, usize)> {
         self.entries.iter().map(|entry| {
             let key = self.text(entry.key);
             let plain = entry.key.1 <= self.source.len() || !key.iter().any(|byte| must_escape(*byte));
-            (u16::try_from(key.len()).ok().filter(|_| plain), length(entry.value))
+            (plain.then_some(key.len()), length(entry.value))
         })
     }
 

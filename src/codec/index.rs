@@ -1,55 +1,52 @@
 //! Where the keys of a record lie, noted behind its text. A store in this process keeps that with the record, so that nobody
 //! has to look for them again.
 //!
-//! For each key how long it is and how long its value is, then how many keys there are, two bytes each. The text is written
-//! by [`Object::write`], so that more need not be known; of text that comes from elsewhere no key is noted.
+//! For each key how long it is and how long its value is, then in two bytes how long all of these notes are. The text is written by
+//! [`Object::write`], so that more need not be known; of text that comes from elsewhere no key is noted.
 
 use axum::body::Bytes;
 use memchr::memchr;
 
 use crate::{object::Object, store::Layout};
 
-const NUMBER: usize = 2;
+const END: usize = 2;
 
-/// How much room the notes take.
+/// How much room the notes take as a rule: most lengths fit into seven bits.
 pub(crate) fn room(object: Option<&Object>) -> usize {
-    NUMBER + object.map_or(0, |object| object.lengths().count() * 2 * NUMBER)
+    END + object.map_or(0, |object| object.lengths().map(|(_, value)| 1 + size(value)).sum())
 }
 
-/// Notes behind the text where its keys lie; none of them, if one is too long.
+/// Notes behind the text where its keys lie; none of them, if that is not to be told.
 pub(crate) fn append(text: &mut Vec<u8>, object: Option<&Object>) {
     let end = text.len();
-    let mut keys = 0_u16;
     for (key, value) in object.into_iter().flat_map(Object::lengths) {
-        let (Some(key), Ok(value), true) = (key, u16::try_from(value), keys < u16::MAX) else {
+        let Some(key) = key else {
             text.truncate(end);
-            keys = 0;
             break;
         };
-        text.extend_from_slice(&key.to_le_bytes());
-        text.extend_from_slice(&value.to_le_bytes());
-        keys += 1;
+        note(key, text);
+        note(value, text);
     }
-    text.extend_from_slice(&keys.to_le_bytes());
+    let length = u16::try_from(text.len() - end).unwrap_or_else(|_| {
+        text.truncate(end);
+        0
+    });
+    text.extend_from_slice(&length.to_le_bytes());
 }
 
 /// The text of a record with notes behind it, and the notes.
-pub(crate) fn split(data: &[u8]) -> (&[u8], &[[u8; 2 * NUMBER]]) {
-    let Some((rest, keys)) = data.split_last_chunk::<NUMBER>() else { return (data, &[]) };
-    let notes = usize::from(u16::from_le_bytes(*keys)) * 2 * NUMBER;
-    match rest.len().checked_sub(notes) {
-        Some(text) => (&rest[..text], rest[text..].as_chunks().0),
-        None => (data, &[]),
-    }
+pub(crate) fn split(data: &[u8]) -> (&[u8], &[u8]) {
+    let Some((rest, length)) = data.split_last_chunk() else { return (data, &[]) };
+    rest.len().checked_sub(u16::from_le_bytes(*length).into()).map_or((data, &[]), |text| rest.split_at(text))
 }
 
 /// The object whose text begins at `start`, if its keys are noted.
 pub(crate) fn object(data: &Bytes, start: usize) -> Option<Object> {
-    let (text, notes) = split(data);
-    let lengths = notes
-        .iter()
-        .map(|[a, b, c, d]| (u16::from_le_bytes([*a, *b]).into(), u16::from_le_bytes([*c, *d]).into()));
-    Object::of_lengths(data, start..text.len(), lengths)
+    let (text, mut notes) = split(data);
+    let most = notes.len() / 2;
+    let mut length = || noted_length(&mut notes);
+    let lengths = std::iter::from_fn(|| Some((length()?, length()?)));
+    Object::of_lengths(data, start..text.len(), lengths, most)
 }
 
 /// A record's text with notes behind it.
@@ -62,4 +59,47 @@ pub(crate) fn noted(text: &Bytes, layout: Layout) -> Bytes {
     data.extend_from_slice(text);
     append(&mut data, object.as_ref());
     data.into_boxed_slice().into()
+}
+
+/// Seven bits a byte, the lowest first; all bytes but the last have the eighth set.
+fn note(mut length: usize, notes: &mut Vec<u8>) {
+    while length > 0x7f {
+        notes.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    notes.push(length as u8);
+}
+
+fn size(length: usize) -> usize {
+    (length.checked_ilog2().unwrap_or_default() / 7 + 1) as usize
+}
+
+fn noted_length(notes: &mut &[u8]) -> Option<usize> {
+    let (mut length, mut bits) = (0, 0);
+    while let Some((byte, rest)) = notes.split_first() {
+        *notes = rest;
+        length |= usize::from(byte & 0x7f).checked_shl(bits)?;
+        if byte & 0x80 == 0 {
+            return Some(length);
+        }
+        bits += 7;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_come_back() {
+        for length in (0..70_000).chain([1 << 20, (1 << 35) + 3, usize::MAX]) {
+            let mut notes = Vec::new();
+            note(length, &mut notes);
+            assert_eq!(notes.len(), size(length), "{length}");
+            assert_eq!(noted_length(&mut &*notes), Some(length));
+            assert_eq!(noted_length(&mut &notes[..notes.len() - 1]), None, "cut off");
+        }
+        assert_eq!(noted_length(&mut &[0x80; 12][..]), None, "longer than any length");
+    }
 }
