@@ -104,11 +104,6 @@ impl SharedClock {
     pub(crate) fn told(&self, now: Timestamp) -> Option<Timestamp> {
         matches!(self, Self::System).then_some(now)
     }
-
-    /// The time now, not asked for again if the machine's clock has just [told](Self::told) it and this is that one.
-    pub(crate) fn now_as(&self, told: Option<Timestamp>) -> Timestamp {
-        told.filter(|_| matches!(self, Self::System)).unwrap_or_else(|| self.now())
-    }
 }
 
 impl fmt::Debug for SharedClock {

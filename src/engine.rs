@@ -120,10 +120,10 @@ impl Engine {
         when: When,
         repeat: Repeat,
     ) -> Result<Written, StoreError> {
-        if let Some(store) = self.at_hand(limits) {
-            if let Some(written) = store.set(key, record.noted(key.layout()), when, None) {
-                return Ok(written);
-            }
+        if let Some(store) = self.at_hand(limits)
+            && let Some(written) = store.set(key, record.noted(key.layout()), when, None)
+        {
+            return Ok(written);
         }
         // A record of `Layout::Plain` that is in the way of a new one does not tell whose it is.
         let told = repeat == Repeat::Harmless && (key.layout() == Layout::Native || when != When::Absent);

@@ -371,28 +371,3 @@ impl fmt::Debug for State {
             .finish_non_exhaustive()
     }
 }
-#[cfg(test)]
-mod sizes {
-    #[test]
-    fn sizes() {
-        use super::*;
-        eprintln!(
-            "State {} Data {} Flags {} Brought {} Gate {}",
-            size_of::<State>(),
-            size_of::<Data>(),
-            size_of::<Flags>(),
-            size_of::<Brought>(),
-            size_of::<Gate>()
-        );
-        eprintln!(
-            "Origin {} Content {} Edits {} Owed {} SessionId {} StoreKey {} Object {}",
-            size_of::<Origin>(),
-            size_of::<crate::codec::Content>(),
-            size_of::<Edits>(),
-            size_of::<Option<Owed>>(),
-            size_of::<SessionId>(),
-            size_of::<crate::id::StoreKey>(),
-            size_of::<crate::object::Object>()
-        );
-    }
-}

@@ -117,7 +117,7 @@ impl MemoryStore {
 
     /// `copy`: what is wanted of the session that is there.
     fn read(&self, key: &StoreKey, copy: impl FnOnce(&Slot) -> Record) -> Option<Record> {
-        let now = self.now();
+        let now = self.now(None);
         let (index, key, _) = locate(key);
         let shard = self.shared.read(index);
         let slot = shard.slot(&key)?;
@@ -270,12 +270,12 @@ impl MemoryStore {
         all
     }
 
-    /// The time, and a moment of housekeeping if that is due.
-    fn now(&self) -> Timestamp {
-        self.tended(self.clock.now())
-    }
-
-    fn tended(&self, now: Timestamp) -> Timestamp {
+    /// The time, and a moment of housekeeping if that is due. `told`: the time, if the machine's clock has just said it.
+    fn now(&self, told: Option<Timestamp>) -> Timestamp {
+        let now = match (&self.clock, told) {
+            (SharedClock::System, Some(now)) => now,
+            (clock, _) => clock.now(),
+        };
         self.shared.tend(now);
         now
     }
@@ -322,16 +322,16 @@ impl Store for MemoryStore {
     }
 
     async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
-        let (now, mut own) = (self.now(), record.noted(key.layout()));
+        let (now, mut own) = (self.now(None), record.noted(key.layout()));
         self.make(Size::of(&own), now, || self.try_set(key, &mut own, when, now)).await
     }
 
     async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.extend(key, expires_at, self.now()))
+        Ok(self.extend(key, expires_at, self.now(None)))
     }
 
     async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
-        self.now();
+        self.now(None);
         let (shard, key, _) = locate(key);
         let removed = self.shared.write(shard).remove(&key, &self.shared.owners);
         self.shared.subtract(removed);
@@ -345,7 +345,7 @@ impl Store for MemoryStore {
         new: &StoreKey,
         record: &Record,
     ) -> Result<Written, StoreError> {
-        let (now, mut own) = (self.now(), record.noted(new.layout()));
+        let (now, mut own) = (self.now(None), record.noted(new.layout()));
         self.make(Size::of(&own), now, || self.try_rotate((old, when), new, &mut own, now)).await
     }
 
@@ -375,18 +375,18 @@ impl AtHand for MemoryStore {
         when: When,
         told: Option<Timestamp>,
     ) -> Option<Written> {
-        self.try_set(key, &mut record, when, self.tended(self.clock.now_as(told)))
+        self.try_set(key, &mut record, when, self.now(told))
     }
 
     fn touch(&self, key: &StoreKey, expires_at: Timestamp, told: Option<Timestamp>) -> bool {
-        self.extend(key, expires_at, self.tended(self.clock.now_as(told)))
+        self.extend(key, expires_at, self.now(told))
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl ByPrincipal for MemoryStore {
     async fn sessions_of(&self, owner: Owner<'_>) -> Result<Vec<Found>, StoreError> {
-        let (by, now) = (OwnerKey::of(owner), self.now());
+        let (by, now) = (OwnerKey::of(owner), self.now(None));
         loop {
             if let Some(found) = self.try_find(by, now) {
                 return Ok(found);
@@ -396,7 +396,7 @@ impl ByPrincipal for MemoryStore {
     }
 
     async fn destroy_of(&self, owner: Owner<'_>, which: Which) -> Result<u64, StoreError> {
-        let (by, now) = (OwnerKey::of(owner), self.now());
+        let (by, now) = (OwnerKey::of(owner), self.now(None));
         let mut ended = 0;
         while !self.try_end(by, which, now, &mut ended) && !matches!(which, Which::Only(_)) {
             tokio::task::yield_now().await;
