@@ -299,6 +299,21 @@ mod tests {
     }
 
     #[test]
+    fn of_a_key_that_is_written_twice_the_last_counts() {
+        #[derive(Serialize)]
+        struct Outer {
+            a: u8,
+            b: u8,
+            #[serde(flatten)]
+            rest: BTreeMap<&'static str, u8>,
+        }
+        let value = Outer { a: 1, b: 2, rest: BTreeMap::from([("a", 3), ("c", 4)]) };
+        let object = Object::of(&value).expect("an object");
+        let all: Vec<_> = object.iter().map(|(key, value)| format!("{key}{}", value[0] as char)).collect();
+        assert_eq!(all, ["b2", "a3", "c4"]);
+    }
+
+    #[test]
     fn a_value_that_refuses_is_an_error_in_its_own_words() {
         struct Unwilling;
         impl Serialize for Unwilling {

@@ -152,7 +152,15 @@ impl Object {
 
     /// An object from text that holds its entries.
     pub(crate) fn of_entries(own: Vec<u8>, entries: Vec<Entry>) -> Self {
-        Self { source: Bytes::new(), own, entries }
+        let mut marks = Marks::default();
+        for entry in &entries {
+            marks.note(text_at(&[], &own, entry.key));
+        }
+        let mut object = Self { source: Bytes::new(), own, entries };
+        if marks.may_repeat {
+            object.keep_last();
+        }
+        object
     }
 
     /// An object of text that stands here in `source` as [`write`](Self::write) has written it, with keys and values of these

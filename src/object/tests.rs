@@ -107,7 +107,7 @@ fn keys_are_told_apart_however_many_they_are() {
             Entry { key: (from, own.len()), value: (from, from) }
         });
         let entries = entries.collect();
-        Object::of_entries(own, entries).repeats()
+        Object { source: Bytes::new(), own, entries }.repeats()
     };
     for many in [1, 2, 8, 9, 64, 65, 300, 2_000] {
         let mut keys: Vec<_> = (0..many).map(|i| format!("key{i}")).collect();

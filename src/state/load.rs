@@ -5,19 +5,17 @@ use std::sync::{
     atomic::Ordering::{Relaxed, Release},
 };
 
-use axum::body::Bytes;
-
 use super::{Data, Origin, State};
 use crate::{
     clock::Timestamp,
-    codec::{Codec, Content},
-    cookie::CookieOptions,
+    codec::{Content, index},
+    config::Config,
     error::{Error, Kind, Operation},
     hooks::{Candidate, Failure, Snapshot, Verdict},
     id::StoreKey,
     observe::Sight,
     rules::Ending,
-    store::{BoxError, Record, StoreError, StoreErrorKind, Tag},
+    store::{Record, StoreError, StoreErrorKind, Tag},
     takeover::take_over,
     transport::{Presented, Signature},
 };
@@ -33,8 +31,6 @@ struct Label {
     /// As long as the data are in the store.
     bytes: usize,
 }
-
-type Decode = fn(Codec, Bytes, &CookieOptions) -> Result<Content, BoxError>;
 
 /// A load that has begun.
 pub(crate) enum Load<'a> {
@@ -79,7 +75,7 @@ impl State {
             let Some(store) = config.engine.at_hand(&config.limits).filter(|_| plain) else {
                 return Load::Begun(Some((presented, key)));
             };
-            match store.get(&key).map(|record| self.read(record, Codec::decode_noted)) {
+            match store.get(&key).map(|record| self.read(record, true)) {
                 None => self.take_note(&mut data, &presented, &key),
                 Some(Ok((label, content))) if !self.is_over(&content) => {
                     self.take_in(&mut data, presented, key, label, content);
@@ -130,7 +126,7 @@ impl State {
             found => found,
         };
         let (label, content) =
-            match found.and_then(|found| found.map(|record| self.read(record, Codec::decode)).transpose()) {
+            match found.and_then(|found| found.map(|record| self.read(record, false)).transpose()) {
                 Ok(Some(found)) => found,
                 Ok(None) => {
                     self.once(|data| self.take_note(data, &presented, &key));
@@ -156,12 +152,14 @@ impl State {
         }
     }
 
-    /// Reads what the store has found.
-    fn read(&self, record: Record, decode: Decode) -> Result<(Label, Content), StoreError> {
+    /// Reads what the store has found. `noted`: with notes behind the text.
+    fn read(&self, record: Record, noted: bool) -> Result<(Label, Content), StoreError> {
         let Record { tag, expires_at, principal, data } = record;
-        let bytes = data.len();
+        let Config { codec, cookie, .. } = &*self.config;
+        let bytes = if noted { index::split(&data).0.len() } else { data.len() };
         // Not of a copy of them: they are shared with other threads, so each copy is counted twice.
-        let content = decode(self.config.codec, data, &self.config.cookie).map_err(StoreError::corrupt)?;
+        let content = if noted { codec.decode_noted(data, cookie) } else { codec.decode(data, cookie) };
+        let content = content.map_err(StoreError::corrupt)?;
         Ok((Label { tag, expires_at, principal, bytes }, content))
     }
 
