@@ -111,7 +111,7 @@
 //! # Elsewhere
 //!
 //! By default each request loads its session before the handler runs; with [`defer(true)`](SessionLayer::defer) one that
-//! does not use its session [does not even look at the cookie](guide::defer). In a WebSocket, an event stream or a spawned
+//! does not take its session [does not even look at the cookie](guide::defer). In a WebSocket, an event stream or a spawned
 //! task there is no end of the request that would save: [`save`](Session::save) and [`transact`](Session::transact)
 //! [write at once](guide::after_response). Outside of requests [`SessionLayer::sessions`] loads, changes and ends sessions
 //! by id.

@@ -114,7 +114,8 @@ impl<K, L> SessionLayer<K, L> {
 
     /// `false` (the default, as in the originals): every request on the cookie's path loads its session before the
     /// handler runs, fails there if the store does, and prolongs it if that is the rule. `true`: a request
-    /// that does not use its session costs nothing, not even a look at the cookie.
+    /// whose handler takes no session costs nothing, not even a look at the cookie; one that does not use it, no call of
+    /// the store.
     #[must_use]
     pub fn defer(self, defer: bool) -> Self {
         self.set(|c| c.defer = defer)

@@ -133,12 +133,18 @@ impl Connection {
 pub fn rows(rounds: usize, slice: Duration) -> Vec<Row> {
     let mut servers: Vec<_> = Peer::ALL.into_iter().map(Server::start).collect();
     let mut rows = Vec::new();
-    for (what, path, target) in [("read", "/read", 0.95), ("change", "/change", 0.9)] {
+    // In the last row plain axum sends the headers that a change of the session has to send: what they cost on any server.
+    for (what, path, plain, target) in [
+        ("read", "/read", "/read", Some(0.95)),
+        ("change", "/change", "/change", Some(0.9)),
+        ("change, of plain axum with the same headers", "/change", "/headers", None),
+    ] {
         eprintln!("server, {what}");
         let mut rates = vec![(Vec::new(), Vec::new()); servers.len()];
         for round in 0..rounds {
             for turn in 0..servers.len() {
                 let i = (round + turn) % Peer::ALL.len();
+                let path = if servers[i].peer.has_sessions() { path } else { plain };
                 let (rate, cpu) = servers[i].load(path, slice);
                 rates[i].0.push(rate);
                 rates[i].1.push(cpu);
@@ -150,7 +156,7 @@ pub fn rows(rounds: usize, slice: Duration) -> Vec<Row> {
             Row::new(name, unit, target, cells.collect())
         };
         rows.push(row(format!("server, {what}"), "requests/s", Target::NONE, &|i| figures[i].0));
-        rows.push(row(format!("server, {what}: of plain axum"), "times", Target::value(target), &|i| {
+        rows.push(row(format!("server, {what}: of plain axum"), "times", target.map_or(Target::NONE, Target::value), &|i| {
             figures[i].0 / figures[0].0
         }));
         rows.push(row(format!("server, {what}: processor"), "us/request", Target::NONE, &|i| figures[i].1));

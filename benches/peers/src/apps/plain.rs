@@ -1,6 +1,11 @@
 //! No sessions: what every figure is measured from. The answers are those of the others.
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    http::header::{CACHE_CONTROL, SET_COOKIE, VARY},
+    response::IntoResponse,
+    routing::get,
+};
 
 use super::profile;
 
@@ -25,4 +30,11 @@ pub fn app() -> Router {
         .route("/fill/small", number.clone())
         .route("/fill/large", number.clone())
         .route("/increment", number)
+        .route("/headers", get(with_headers))
+}
+
+/// The answer with the headers of one that has changed its session.
+async fn with_headers() -> impl IntoResponse {
+    let cookie = "axum.sid=k3JYx0bq0T5uQH2m8s1LrWvZ4nCdEfGa; Path=/; Max-Age=86400; SameSite=Lax; Secure; HttpOnly";
+    ([(SET_COOKIE, cookie), (VARY, "cookie"), (CACHE_CONTROL, "private")], 1_u64.to_string())
 }
