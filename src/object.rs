@@ -4,9 +4,10 @@
 //! text too, so that a key nobody touched costs nothing and survives byte for byte.
 
 mod merge;
+mod parse;
 mod room;
 
-use std::{borrow::Cow, collections::HashSet, fmt, mem, ops::Range};
+use std::{borrow::Cow, fmt, mem, ops::Range};
 
 use axum::body::Bytes;
 use serde::{Deserialize, Serialize};
@@ -15,10 +16,7 @@ pub(crate) use self::{
     merge::{merge, same_value},
     room::{Written, for_fields, give_back},
 };
-use crate::{
-    fields,
-    scan::{Scanner, Window},
-};
+use crate::fields;
 
 /// An object in insertion order. Its keys, without quotes and escapes, and its values, as JSON, lie in `source`; what has
 /// been written since lies in `own`, as if that stood behind it.
@@ -38,105 +36,10 @@ pub(crate) struct Entry {
 /// From where to where, in bytes.
 pub(crate) type Place = (usize, usize);
 
-/// Room for as many entries is made at first.
-const USUAL_KEYS: usize = 8;
-
-/// So many comparisons of two keys are cheaper than a set of all keys, however few they are.
-const LOOKS: usize = 64;
-
 /// So much text of its own an object has before it looks whether most of that has been written over, in bytes.
 const UNTIDY: usize = 4096;
 
 impl Object {
-    /// Finds the keys of a JSON object. `None`: the text is none.
-    pub(crate) fn parse(source: Bytes) -> Option<Self> {
-        Self::parse_from(source, 0)
-    }
-
-    /// The same of text that begins at `start`; what is before it has been read.
-    pub(crate) fn parse_from(source: Bytes, start: usize) -> Option<Self> {
-        let text = source.get(start..)?;
-        let mut window = Window::default();
-        let mut scanner = Scanner::new(&source, start, &mut window);
-        let (mut entries, mut own, mut marks) = (Vec::new(), Vec::new(), Marks::default());
-        scanner.brace(b'{')?;
-        if scanner.brace(b'}').is_none() {
-            entries.reserve_exact(USUAL_KEYS);
-            loop {
-                if entries.len() == USUAL_KEYS {
-                    // As many more as there will be if the rest is like the beginning.
-                    entries.reserve(entries.len() * source.len() / scanner.at());
-                }
-                let written = scanner.string()?;
-                let escaped = scanner.has_escapes(&written);
-                if !scanner.passes(b':') {
-                    return None;
-                }
-                let value = scanner.value()?;
-                let key = if escaped {
-                    unescaped(&source, written, &mut own)?
-                } else {
-                    (written.start, written.end)
-                };
-                marks.note(text_at(&source, &own, key));
-                entries.push(Entry { key, value: (value.start, value.end) });
-                if !scanner.passes(b',') {
-                    break;
-                }
-            }
-            scanner.brace(b'}')?;
-        }
-        if !scanner.is_over() || (scanner.is_wide() && str::from_utf8(text).is_err()) {
-            return None;
-        }
-        let mut object = Self { source, own, entries };
-        if marks.may_repeat {
-            object.keep_last();
-        }
-        Some(object)
-    }
-
-    /// Of a key that stands there twice the last counts, as in `JSON.parse`.
-    fn keep_last(&mut self) {
-        if !self.repeats() {
-            return;
-        }
-        let Self { source, own, entries } = self;
-        let mut seen = HashSet::new();
-        entries.reverse();
-        entries.retain(|entry| seen.insert(text_at(source, own, entry.key)));
-        entries.reverse();
-    }
-
-    /// Whether two keys are the same: a key is compared with those before it only if a bit of its hash has been seen, and
-    /// where too many bits are set for that to help, all keys are put into a set.
-    fn repeats(&self) -> bool {
-        let mut seen = [0_u64; 64];
-        let mut looks = self.entries.len().max(LOOKS);
-        for (i, entry) in self.entries.iter().enumerate() {
-            let key = self.text(entry.key);
-            // FNV-1a.
-            let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-            });
-            // Keys that differ at their ends only would else share their upper bits.
-            let hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let (slot, bit) = (&mut seen[(hash >> 58) as usize], 1 << (hash >> 52 & 63));
-            if *slot & bit != 0 {
-                if self.entries[..i].iter().any(|before| self.text(before.key) == key) {
-                    return true;
-                }
-                let Some(left) = looks.checked_sub(i) else {
-                    let keys: HashSet<_> = self.entries.iter().map(|e| self.text(e.key)).collect();
-                    return keys.len() < self.entries.len();
-                };
-                looks = left;
-            }
-            *slot |= bit;
-        }
-        false
-    }
-
     /// The object that a value serializes to.
     pub(crate) fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
         if let Some(done) = fields::of(value) {
@@ -148,42 +51,6 @@ impl Object {
             Some(object) => Ok(object),
             None => Err(serde::de::Error::custom("the value is not written as a JSON object")),
         }
-    }
-
-    /// An object from text that holds its entries.
-    pub(crate) fn of_entries(own: Vec<u8>, entries: Vec<Entry>) -> Self {
-        let mut marks = Marks::default();
-        for entry in &entries {
-            marks.note(text_at(&[], &own, entry.key));
-        }
-        let mut object = Self { source: Bytes::new(), own, entries };
-        if marks.may_repeat {
-            object.keep_last();
-        }
-        object
-    }
-
-    /// An object of text that stands here in `source` as [`write`](Self::write) has written it, with keys and values of these
-    /// lengths, at `most` so many. `None`: that is not how long it is.
-    pub(crate) fn of_lengths(
-        source: &Bytes,
-        Range { start, end }: Range<usize>,
-        lengths: impl Iterator<Item = (usize, usize)>,
-        most: usize,
-    ) -> Option<Self> {
-        let mut entries = Vec::with_capacity(most);
-        let mut last = start;
-        for (key, value) in lengths {
-            // A length that does not fit is seen at the end, but must not lead astray before.
-            let (key, value) = (key.min(end), value.min(end));
-            let key = (last + 2, last + 2 + key);
-            let value = (key.1 + 2, key.1 + 2 + value);
-            entries.push(Entry { key, value });
-            last = value.1;
-        }
-        // Anything else that stood between them would have made it longer.
-        let fits = !entries.is_empty() && last + 1 == end;
-        fits.then(|| Self { source: source.clone(), own: Vec::new(), entries })
     }
 
     /// How long keys and values are, as [`write`](Self::write) writes them. `None`: a key that has something to escape.
@@ -365,31 +232,6 @@ fn text_at<'a>(source: &'a [u8], own: &'a [u8], (from, to): Place) -> &'a [u8] {
 
 fn length((from, to): Place) -> usize {
     to - from
-}
-
-/// A key that is not written as it is meant: as it is meant.
-#[cold]
-fn unescaped(source: &[u8], Range { start, end }: Range<usize>, own: &mut Vec<u8>) -> Option<Place> {
-    let key: String = read_value(&source[start - 1..=end]).ok()?;
-    let from = source.len() + own.len();
-    own.extend_from_slice(key.as_bytes());
-    Some((from, from + key.len()))
-}
-
-/// A bit for each key that has been seen, by its length and its ends: two that have the same may be one.
-#[derive(Default)]
-struct Marks {
-    seen: u64,
-    may_repeat: bool,
-}
-
-impl Marks {
-    fn note(&mut self, key: &[u8]) {
-        let (first, last) = (key.first().map_or(0, |b| *b), key.last().map_or(0, |b| *b));
-        let bit = 1 << ((usize::from(first) * 5 + usize::from(last) * 11 + key.len()) & 63);
-        self.may_repeat |= self.seen & bit != 0;
-        self.seen |= bit;
-    }
 }
 
 /// Reads the JSON text of one value.

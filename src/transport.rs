@@ -1,6 +1,7 @@
 //! How the session id travels: in a cookie, in a header, or the application's own way. Never sees the store.
 
 mod cookies;
+mod presented;
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -9,7 +10,11 @@ use axum::http::{
     header::{AUTHORIZATION, COOKIE},
 };
 
-use self::cookies::{Cookies, append_cookie, cookie_header, percent_decoded};
+pub(crate) use self::presented::{Captured, Presented, Signature};
+use self::{
+    cookies::{Cookies, append_cookie, cookie_header, percent_decoded},
+    presented::FromCookie,
+};
 use crate::{
     clock::Timestamp,
     cookie::{Attributes, CookieLife, CookieOptions, Style},
@@ -139,43 +144,6 @@ impl fmt::Debug for Way {
     }
 }
 
-/// What the request brought to name its session.
-#[derive(Default)]
-pub(crate) struct Captured {
-    cookie: FromCookie,
-    others: Vec<(usize, String)>,
-}
-
-#[derive(Default)]
-enum FromCookie {
-    #[default]
-    Nothing,
-    /// Not signed, so that there is nothing to verify.
-    Id(SessionId),
-    /// The header, to be looked at when somebody asks: a signature that is not needed is not verified.
-    Signed(HeaderValue),
-}
-
-/// An id that has been found, and verified where it is signed.
-#[derive(Clone, Debug)]
-pub(crate) struct Presented {
-    pub(crate) id: SessionId,
-    pub(crate) signature: Signature,
-    /// Which way it came.
-    pub(crate) way: usize,
-}
-
-/// What is known of the signature that an id came with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Signature {
-    /// There was none to verify; or it is made anew whenever the cookie is.
-    None,
-    /// By a key that no longer signs: to be sent anew.
-    Stale,
-    /// By the key that signs, so that what stands here in the `Cookie` header can be sent again as it is.
-    At(u32, u32),
-}
-
 /// A `Set-Cookie` to be: who gets what, until when.
 pub(crate) struct Issue<'a> {
     pub(crate) id: &'a SessionId,
@@ -186,39 +154,6 @@ pub(crate) struct Issue<'a> {
     pub(crate) life: CookieLife,
     /// The moment that the life is counted from.
     pub(crate) at: Timestamp,
-}
-
-impl Captured {
-    /// What stands in the `Cookie` header as the key that signs has made it.
-    pub(crate) fn signed(&self, signature: Signature) -> Option<&str> {
-        match (&self.cookie, signature) {
-            (FromCookie::Signed(header), Signature::At(from, to)) => {
-                str::from_utf8(header.as_bytes().get(from as usize..to as usize)?).ok()
-            }
-            _ => None,
-        }
-    }
-}
-
-impl Signature {
-    /// The cookie is about to be sent: whether it had to be.
-    pub(crate) fn renew(&mut self) -> bool {
-        let stale = *self == Self::Stale;
-        if stale {
-            *self = Self::None;
-        }
-        stale
-    }
-
-    /// Of the key with this number, which made `signed`, a piece of the header.
-    fn of(key: usize, signed: Option<&str>, header: &[u8]) -> Self {
-        let Some(signed) = signed.filter(|_| key == 0) else {
-            return if key == 0 { Self::None } else { Self::Stale };
-        };
-        let from = signed.as_ptr().addr() - header.as_ptr().addr();
-        // Of a header as long as that, nothing would have been looked at.
-        Self::At(from as u32, (from + signed.len()) as u32)
-    }
 }
 
 /// The transport with all that it needs to know of the layer.

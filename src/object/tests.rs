@@ -1,4 +1,7 @@
-use super::*;
+use super::{
+    parse::{Marks, USUAL_KEYS},
+    *,
+};
 
 pub(super) fn object(text: &str) -> Object {
     Object::parse(Bytes::copy_from_slice(text.as_bytes())).expect(text)

@@ -31,7 +31,7 @@ const HEAD: usize = 24;
 /// Two stores as one: `Back` keeps the sessions, `Front` answers reads, for a limited time, without asking it.
 ///
 /// A read that the front answers makes no round trip; see [`new`](Self::new) for when that pays, and what it gives up.
-/// To clone it, put it in an [`Arc`].
+/// To clone it, put it in an [`Arc`](std::sync::Arc).
 pub struct CachedStore<Front, Back> {
     front: Front,
     back: Back,
