@@ -92,6 +92,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn there_is_as_much_room_as_notes_take() {
+        let long = format!("{{\"a\":1,\"bc\":\"{}\"}}", "x".repeat(200));
+        for json in ["{}", "{\"a\":1}", "{\"a\":1,\"bc\":[2,3]}", &long] {
+            let object = Object::parse(Bytes::copy_from_slice(json.as_bytes()));
+            let mut notes = Vec::new();
+            append(&mut notes, object.as_ref());
+            assert_eq!(notes.len(), room(object.as_ref()), "{json}");
+        }
+        assert_eq!(room(None), END);
+    }
+
+    #[test]
     fn lengths_come_back() {
         for length in (0..70_000).chain([1 << 20, (1 << 35) + 3, usize::MAX]) {
             let mut notes = Vec::new();

@@ -131,5 +131,12 @@ mod tests {
         drop((for_fields(), for_fields()));
         give_back(object(&many));
         assert_eq!(kept(), 0, "large room is not kept");
+        let long = BTreeMap::from([("a", "x".repeat(MOST_TEXT))]);
+        give_back(Object::of(&long).expect("an object"));
+        give_back(
+            Object::of(&(0..100).map(|i| (format!("{i}"), 0)).collect::<BTreeMap<_, _>>())
+                .expect("an object"),
+        );
+        assert_eq!(kept(), 0, "neither much text nor many keys");
     }
 }
