@@ -118,7 +118,7 @@ impl Object {
     }
 
     /// Leaves out what has been written over, if that is most of its own text: who goes on writing for hours has no more of
-    /// it than twice what counts.
+    /// it than twice what counts, and what has been written last.
     fn tidy(&mut self) {
         let behind = self.source.len();
         let own = |place: &Place| place.0 >= behind;
