@@ -10,8 +10,8 @@ use axum::{
 use crate::{
     error::{Error, Kind},
     session::{Main, Session},
+    slot::Slot,
     state::State,
-    ticket::Slot,
     view::SessionData,
 };
 

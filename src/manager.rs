@@ -53,7 +53,7 @@ impl<K, L: Sync> Sessions<K, L> {
     /// # Errors
     /// When the store fails, or what it holds is no session.
     pub async fn load<T: SessionData>(&self, id: &SessionId) -> Result<Option<Session<T, K>>, Error> {
-        let state = Arc::new(State::new(self.config.clone(), None, id.clone().into()));
+        let state = Arc::new(State::of(self.config.clone(), id.clone()));
         state.flags.closed.store(true, Relaxed);
         state.load().await?;
         if state.is_new() {

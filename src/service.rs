@@ -29,8 +29,8 @@ use crate::{
     error::{Error, Operation},
     hooks::Later,
     layer::SessionLayer,
+    slot::Slot,
     state::{Data, Load, Owed, State},
-    ticket::{Slot, Ticket},
     transport::Issue,
 };
 
@@ -83,53 +83,42 @@ where
     #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match open::<K, B>(&self.config, &mut request) {
-            Opened::Ready(ticket) => SessionFuture::handling(self.inner.call(request), ticket),
-            Opened::Loading { load, ticket } => {
+            Opened::Ready(state) => SessionFuture::handling(self.inner.call(request), state),
+            Opened::Loading { load, state } => {
                 // The service that `poll_ready` has prepared is the one to call.
                 let clone = self.inner.clone();
                 let service = mem::replace(&mut self.inner, clone);
-                SessionFuture { step: Step::Loading { load, call: Some((service, request)) }, ticket }
+                SessionFuture { step: Step::Loading { load, call: Some((service, request)) }, state }
             }
         }
     }
 }
 
-/// A ticket where it is this layer that closes the session: not outside of the cookie's path, and not where there is a session
+/// A state where it is this layer that closes the session: not outside of the cookie's path, and not where there is a session
 /// of this cookie already.
 enum Opened {
-    Ready(Option<Arc<Ticket>>),
+    Ready(Option<Arc<State>>),
     /// To be loaded before the handler runs.
     Loading {
         load: Later<Result<(), Error>>,
-        ticket: Option<Arc<Ticket>>,
+        state: Option<Arc<State>>,
     },
 }
 
 impl Opened {
     /// Loads the session: at once, where that takes no waiting.
-    fn eagerly(state: Arc<State>, ticket: Option<Arc<Ticket>>) -> Self {
-        state.flags.eager.store(true, Relaxed);
-        let looked_up = match state.begin_load() {
-            Load::Done(_) => return Self::Ready(ticket),
+    fn eagerly(opened: Arc<State>, state: Option<Arc<State>>) -> Self {
+        opened.flags.eager.store(true, Relaxed);
+        let looked_up = match opened.begin_load() {
+            Load::Done(_) => return Self::Ready(state),
             Load::Begun(looked_up) => looked_up,
         };
-        Self::Loading { load: Box::pin(async move { state.rest(looked_up).await }), ticket }
+        Self::Loading { load: Box::pin(async move { opened.rest(looked_up).await }), state }
     }
 }
 
 #[inline]
 fn open<K: 'static, B>(config: &Arc<Config>, request: &mut Request<B>) -> Opened {
-    let outer = request
-        .extensions()
-        .get::<Slot<K>>()
-        .filter(|slot| slot.config().carrier.name == config.carrier.name);
-    if let Some(slot) = outer {
-        // A second layer stands aside, but what it promises its handlers, a loaded session, it sees to.
-        if config.defer || slot.opened().is_some_and(|state| state.is_loaded()) {
-            return Opened::Ready(None);
-        }
-        return Opened::eagerly(slot.open(request.headers(), request.extensions()), None);
-    }
     if config.cookie.path != "/" {
         // Inside of a nested router the URI has lost its beginning.
         let original = request.extensions().get::<OriginalUri>();
@@ -139,15 +128,21 @@ fn open<K: 'static, B>(config: &Arc<Config>, request: &mut Request<B>) -> Opened
         }
     }
     let parts = config.hooks.want_the_request().then(|| Arc::new(head_of(request)));
-    let ticket = Ticket::take();
-    let slot = Slot::<K>::new(config.clone(), parts, ticket.clone());
-    if config.defer {
-        request.extensions_mut().insert(slot);
-        return Opened::Ready(Some(ticket));
+    let state = State::take(config.clone(), parts);
+    let outer = request.extensions_mut().insert(Slot::<K>::new(state.clone()));
+    if let Some(outer) = outer.filter(|slot| slot.state().config.carrier.name == config.carrier.name) {
+        // A second layer stands aside, but what it promises its handlers, a loaded session, it sees to.
+        let loaded = config.defer || (outer.state().is_opened() && outer.state().is_loaded());
+        let opened = (!loaded).then(|| outer.open(request.headers(), request.extensions()));
+        request.extensions_mut().insert(outer);
+        State::give_back(state);
+        return opened.map_or(Opened::Ready(None), |opened| Opened::eagerly(opened, None));
     }
-    let state = slot.open(request.headers(), request.extensions());
-    request.extensions_mut().insert(slot);
-    Opened::eagerly(state, Some(ticket))
+    if config.defer {
+        return Opened::Ready(Some(state));
+    }
+    state.open(request.headers(), request.extensions());
+    Opened::eagerly(state.clone(), Some(state))
 }
 
 /// A copy of the request's head.
@@ -166,7 +161,7 @@ pin_project_lite::pin_project! {
     pub struct SessionFuture<S, R> where S: Service<R> {
         #[pin]
         step: Step<S, R>,
-        ticket: Option<Arc<Ticket>>,
+        state: Option<Arc<State>>,
     }
 }
 
@@ -182,8 +177,8 @@ pin_project_lite::pin_project! {
 }
 
 impl<S: Service<R>, R> SessionFuture<S, R> {
-    fn handling(future: S::Future, ticket: Option<Arc<Ticket>>) -> Self {
-        Self { step: Step::Handling { future }, ticket }
+    fn handling(future: S::Future, state: Option<Arc<State>>) -> Self {
+        Self { step: Step::Handling { future }, state }
     }
 }
 
@@ -210,11 +205,9 @@ where
                 }
                 StepProj::Handling { future } => {
                     let mut response = ready!(future.poll(cx))?.into_response();
-                    let Some(state) = this.ticket.take().and_then(Ticket::finish) else {
-                        return Poll::Ready(Ok(response));
-                    };
+                    let Some(state) = this.state.take() else { return Poll::Ready(Ok(response)) };
                     if !state.is_asked_for() {
-                        state.flags.closed.store(true, Relaxed);
+                        State::give_back(state);
                         return Poll::Ready(Ok(response));
                     }
                     if !(state.config.commit_on)(response.status()) {
@@ -223,7 +216,10 @@ where
                     }
                     let closed = close_at_once(&state);
                     let next = match closed.map(|data| data.map(|data| tell(&state, data, &mut response))) {
-                        Some(Ok(())) => return Poll::Ready(Ok(response)),
+                        Some(Ok(())) => {
+                            State::give_back(state);
+                            return Poll::Ready(Ok(response));
+                        }
                         Some(Err(error)) => Step::Closing { close: Box::pin(fail(state, response, error)) },
                         None => {
                             let commit = Committing::new(state.clone());
@@ -238,7 +234,11 @@ where
                         return Poll::Pending;
                     };
                     match committed {
-                        Ok(_) => return Poll::Ready(Ok(close(&state, response))),
+                        Ok(_) => {
+                            let response = close(&state, response);
+                            State::give_back(state);
+                            return Poll::Ready(Ok(response));
+                        }
                         Err(error) => {
                             let close = Box::pin(fail(state, response, error));
                             this.step.set(Step::Closing { close });
@@ -330,7 +330,8 @@ fn tell(state: &State, mut data: MutexGuard<'_, Data>, response: &mut Response) 
 }
 
 fn add_vary(headers: &mut HeaderMap, name: &HeaderName) {
-    let there = headers.get_all(VARY).iter().any(|value| {
+    // Responses have few headers: to look at each is faster than to hash.
+    let there = headers.iter().filter(|(name, _)| **name == VARY).any(|(_, value)| {
         value.as_bytes().split(|b| *b == b',').any(|part| {
             let part = part.trim_ascii();
             part == b"*" || part.eq_ignore_ascii_case(name.as_str().as_bytes())

@@ -5,11 +5,12 @@
 mod data;
 mod gate;
 mod load;
+mod spare;
 
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{
             AtomicBool, AtomicU64,
             Ordering::{AcqRel, Acquire, Relaxed},
@@ -20,8 +21,8 @@ use std::{
 use axum::http::{Extensions, HeaderMap, Request, request::Parts};
 
 pub(crate) use self::data::{Data, Edits, Origin, Owed};
-use self::gate::Gate;
 pub(crate) use self::load::Load;
+use self::{gate::Gate, spare::Settings};
 use crate::{
     clock::Timestamp,
     config::Config,
@@ -53,10 +54,11 @@ pub struct ForcedId(pub SessionId);
 
 /// The shared state behind every handle on one request's session.
 pub(crate) struct State {
-    pub(crate) config: Arc<Config>,
+    pub(crate) config: Settings,
     /// The request's head, for hooks; absent where there are none.
     parts: Option<Arc<Parts>>,
-    brought: Brought,
+    /// Nothing until somebody asks for the session.
+    brought: OnceLock<Brought>,
     loaded: AtomicBool,
     /// One load at a time.
     loading: Gate,
@@ -81,18 +83,6 @@ impl Brought {
             None => Self::Captured(config.carrier.capture(headers)),
             Some(ForcedId(id)) => Self::Forced(id.clone()),
         }
-    }
-}
-
-impl Default for Brought {
-    fn default() -> Self {
-        Self::Captured(Captured::default())
-    }
-}
-
-impl From<SessionId> for Brought {
-    fn from(id: SessionId) -> Self {
-        Self::Forced(id)
     }
 }
 
@@ -134,11 +124,11 @@ impl From<u64> for Intent {
 
 impl State {
     #[inline]
-    pub(crate) fn new(config: Arc<Config>, parts: Option<Arc<Parts>>, brought: Brought) -> Self {
+    pub(crate) fn new(config: Arc<Config>, parts: Option<Arc<Parts>>) -> Self {
         Self {
-            config,
+            config: config.into(),
             parts,
-            brought,
+            brought: OnceLock::new(),
             loaded: AtomicBool::new(false),
             loading: Gate::default(),
             committing: Gate::default(),
@@ -146,6 +136,24 @@ impl State {
             intent: AtomicU64::new(0),
             data: Mutex::default(),
         }
+    }
+
+    /// The first to ask for the session takes from the request what names it.
+    #[inline]
+    pub(crate) fn open(&self, headers: &HeaderMap, extensions: &Extensions) {
+        self.brought.get_or_init(|| Brought::by(&self.config, headers, extensions));
+    }
+
+    /// Whether anybody has asked for the session.
+    pub(crate) fn is_opened(&self) -> bool {
+        self.brought.get().is_some()
+    }
+
+    /// The session of this id, outside of a request.
+    pub(crate) fn of(config: Arc<Config>, id: SessionId) -> Self {
+        let mut state = Self::new(config, None);
+        state.brought = Brought::Forced(id).into();
+        state
     }
 
     pub(crate) fn parts(&self) -> Arc<Parts> {
@@ -247,7 +255,7 @@ impl State {
     /// The id that the request brought. Whether there is such a session, only the store can tell.
     #[inline]
     pub(crate) fn presented(&self) -> Option<Presented> {
-        match &self.brought {
+        match self.brought.get()? {
             Brought::Captured(captured) => self.config.carrier.read(captured),
             Brought::Forced(id) => Some(Presented { id: id.clone(), signature: Signature::None, way: 0 }),
         }
@@ -255,7 +263,7 @@ impl State {
 
     /// What the request brought that is signed as it would be now.
     pub(crate) fn signed(&self, signature: Signature) -> Option<&str> {
-        match &self.brought {
+        match self.brought.get()? {
             Brought::Captured(captured) => captured.signed(signature),
             Brought::Forced(_) => None,
         }
@@ -304,6 +312,13 @@ impl State {
             && self.config.lifetime.is_steady()
     }
 
+    /// Whether nothing has been changed or intended that is not stored.
+    fn is_done(&mut self) -> bool {
+        let intent = self.intent();
+        let data = self.data.get_mut().unwrap_or_else(PoisonError::into_inner);
+        intent.ending == Ending::None && data.epoch == intent.epoch && data.edits.is_empty()
+    }
+
     /// The facts for the finalizer, and the life that the session would have if it were saved now.
     pub(crate) fn facts(&self, data: &Data, intent: Intent, now: Timestamp) -> (Facts, Life) {
         let config = &*self.config;
@@ -335,12 +350,7 @@ impl State {
 impl Drop for State {
     fn drop(&mut self) {
         // A request that was cut off loses its changes by design; one that went on after its response does not.
-        if self.is_closed() && self.is_loaded() && !self.flags.degraded.load(Relaxed) {
-            let intent = self.intent();
-            let data = self.data.get_mut().unwrap_or_else(PoisonError::into_inner);
-            if intent.ending == Ending::None && data.epoch == intent.epoch && data.edits.is_empty() {
-                return;
-            }
+        if !self.is_done() && self.is_closed() && self.is_loaded() && !self.flags.degraded.load(Relaxed) {
             let (data, intent) = self.data_and_intent();
             let facts = Facts {
                 used: true,

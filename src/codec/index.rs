@@ -43,10 +43,14 @@ pub(crate) fn split(data: &[u8]) -> (&[u8], &[u8]) {
 /// The object whose text begins at `start`, if its keys are noted.
 pub(crate) fn object(data: &Bytes, start: usize) -> Option<Object> {
     let (text, mut notes) = split(data);
-    let most = notes.len() / 2;
+    let place = start..text.len();
+    // As a rule each length is one byte.
+    if notes.is_ascii() {
+        let (lengths, _) = notes.as_chunks();
+        return Object::of_lengths(data, place, lengths.iter().map(|[key, value]| (usize::from(*key), usize::from(*value))));
+    }
     let mut length = || noted_length(&mut notes);
-    let lengths = std::iter::from_fn(|| Some((length()?, length()?)));
-    Object::of_lengths(data, start..text.len(), lengths, most)
+    Object::of_lengths(data, place, std::iter::from_fn(|| Some((length()?, length()?))))
 }
 
 /// A record's text with notes behind it.

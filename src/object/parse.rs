@@ -76,23 +76,23 @@ impl Object {
     }
 
     /// An object of text that stands here in `source` as [`write`](Self::write) has written it, with keys and values of these
-    /// lengths, at `most` so many. `None`: that is not how long it is.
+    /// lengths. `None`: that is not how long it is.
     pub(crate) fn of_lengths(
         source: &Bytes,
         Range { start, end }: Range<usize>,
         lengths: impl Iterator<Item = (usize, usize)>,
-        most: usize,
     ) -> Option<Self> {
-        let mut entries = Vec::with_capacity(most);
         let mut last = start;
-        for (key, value) in lengths {
-            // A length that does not fit is seen at the end, but must not lead astray before.
-            let (key, value) = (key.min(end), value.min(end));
-            let key = (last + 2, last + 2 + key);
-            let value = (key.1 + 2, key.1 + 2 + value);
-            entries.push(Entry { key, value });
-            last = value.1;
-        }
+        let entries: Vec<_> = lengths
+            .map(|(key, value)| {
+                // A length that does not fit is seen at the end, but must not lead astray before.
+                let (key, value) = (key.min(end), value.min(end));
+                let key = (last + 2, last + 2 + key);
+                let value = (key.1 + 2, key.1 + 2 + value);
+                last = value.1;
+                Entry { key, value }
+            })
+            .collect();
         // Anything else that stood between them would have made it longer.
         let fits = !entries.is_empty() && last + 1 == end;
         fits.then(|| Self { source: source.clone(), own: Vec::new(), entries })

@@ -122,7 +122,7 @@ impl State {
     async fn fetch(&self, presented: Presented, key: StoreKey) -> Result<(), Error> {
         let config = &*self.config;
         let found = match config.engine.get(&config.limits, &key).await {
-            Ok(None) if config.predecessor.is_some() => take_over(&self.config, &presented.id, &key).await,
+            Ok(None) if config.predecessor.is_some() => take_over(self.config.shared(), &presented.id, &key).await,
             found => found,
         };
         let (label, content) =

@@ -6,7 +6,7 @@ use crate::{
     SessionId, SessionLayer, StoreKey, Timestamp,
     object::Object,
     session::{Main, Session},
-    state::{Brought, Origin, State},
+    state::{Origin, State},
     store::{Record, Store, StoreError, Tag, When, Written},
     transport::Signature,
     view::SessionData,
@@ -43,7 +43,7 @@ pub fn session<T: SessionData>(data: T) -> Session<T, Main> {
     let layer = SessionLayer::new(Nowhere);
     let config = layer.ready().expect("the defaults are sound");
     let object = Object::of(&data).expect("session data that serialize to a JSON object");
-    let state = State::new(config, None, Brought::default());
+    let state = State::new(config, None);
     let id = SessionId::random();
     state.loaded_as(|data| {
         let key = state.config.key(&id);

@@ -15,6 +15,10 @@ const COOKIE_COUNT_LIMIT: usize = 200;
 
 /// All `Cookie` headers as one: HTTP/2 may split them.
 pub(super) fn cookie_header(headers: &HeaderMap) -> Option<Cow<'_, HeaderValue>> {
+    // Where no header stands there twice, this one does not.
+    if headers.keys_len() == headers.len() {
+        return headers.get(COOKIE).map(Cow::Borrowed);
+    }
     let mut all = headers.get_all(COOKIE).iter();
     let first = all.next()?;
     let Some(second) = all.next() else { return Some(Cow::Borrowed(first)) };
