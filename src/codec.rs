@@ -89,6 +89,7 @@ impl Codec {
     }
 
     /// The same of data with notes of where the keys lie.
+    #[inline]
     pub(crate) fn decode_noted(self, mut data: Bytes, layer: &CookieOptions) -> Result<Content, BoxError> {
         if self == Self::Native
             && let Some((head, length)) = plain_header(&data)
@@ -199,6 +200,7 @@ const NO_OBJECT: &str = "the envelope's data are no JSON object";
 
 /// The header line as it nearly always is, with nothing in it but when the session began and since when it has been its
 /// principal's; and the line's length.
+#[inline]
 fn plain_header(data: &[u8]) -> Option<(Head, usize)> {
     let (created, rest) = number(data.strip_prefix(HEADER)?)?;
     let (since, rest) = match rest.strip_prefix(SINCE) {

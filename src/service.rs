@@ -80,17 +80,24 @@ where
         self.inner.poll_ready(cx)
     }
 
-    #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match open::<K, B>(&self.config, &mut request) {
-            Opened::Ready(state) => SessionFuture::handling(self.inner.call(request), state),
-            Opened::Loading { load, state } => {
-                // The service that `poll_ready` has prepared is the one to call.
-                let clone = self.inner.clone();
-                let service = mem::replace(&mut self.inner, clone);
-                SessionFuture { step: Step::Loading { load, call: Some((service, request)) }, state }
-            }
+            Opened::Ready(state) => SessionFuture { step: Step::Handling { future: self.inner.call(request) }, state },
+            Opened::Loading { load, state } => self.loading(load, state, request),
         }
+    }
+}
+
+impl<S: Clone, K> SessionService<S, K> {
+    #[cold]
+    fn loading<R>(&mut self, load: Later<Result<(), Error>>, state: Option<Arc<State>>, request: R) -> SessionFuture<S, R>
+    where
+        S: Service<R>,
+    {
+        // The service that `poll_ready` has prepared is the one to call.
+        let clone = self.inner.clone();
+        let service = mem::replace(&mut self.inner, clone);
+        SessionFuture { step: Step::Loading { load, call: Some((service, request)) }, state }
     }
 }
 
@@ -173,12 +180,6 @@ pin_project_lite::pin_project! {
         Committing { commit: Committing, state: Option<Arc<State>>, response: Option<Response> },
         /// The rest of what may go wrong.
         Closing { close: Later<Response> },
-    }
-}
-
-impl<S: Service<R>, R> SessionFuture<S, R> {
-    fn handling(future: S::Future, state: Option<Arc<State>>) -> Self {
-        Self { step: Step::Handling { future }, state }
     }
 }
 

@@ -41,6 +41,7 @@ pub(crate) fn split(data: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// The object whose text begins at `start`, if its keys are noted.
+#[inline]
 pub(crate) fn object(data: &Bytes, start: usize) -> Option<Object> {
     let (text, mut notes) = split(data);
     let place = start..text.len();
@@ -49,7 +50,8 @@ pub(crate) fn object(data: &Bytes, start: usize) -> Option<Object> {
         let (lengths, _) = notes.as_chunks();
         return Object::of_lengths(data, place, lengths.iter().map(|[key, value]| (usize::from(*key), usize::from(*value))));
     }
-    let mut length = || noted_length(&mut notes);
+    // One that does not fit is seen at the end, but must not lead astray before.
+    let mut length = || Some(noted_length(&mut notes)?.min(text.len()));
     Object::of_lengths(data, place, std::iter::from_fn(|| Some((length()?, length()?))))
 }
 

@@ -77,6 +77,7 @@ impl Object {
 
     /// An object of text that stands here in `source` as [`write`](Self::write) has written it, with keys and values of these
     /// lengths. `None`: that is not how long it is.
+    #[inline]
     pub(crate) fn of_lengths(
         source: &Bytes,
         Range { start, end }: Range<usize>,
@@ -85,8 +86,6 @@ impl Object {
         let mut last = start;
         let entries: Vec<_> = lengths
             .map(|(key, value)| {
-                // A length that does not fit is seen at the end, but must not lead astray before.
-                let (key, value) = (key.min(end), value.min(end));
                 let key = (last + 2, last + 2 + key);
                 let value = (key.1 + 2, key.1 + 2 + value);
                 last = value.1;

@@ -20,6 +20,14 @@ pub(crate) struct Origin {
     pub(crate) signature: Signature,
 }
 
+impl Origin {
+    /// Of a session of which nobody knows yet whether it is there.
+    #[inline]
+    pub(super) fn new(id: SessionId, key: StoreKey, signature: Signature) -> Self {
+        Self { id, key, tag: [0; 8].into(), expires_at: Timestamp::EPOCH, signature }
+    }
+}
+
 /// What the client is owed once the response leaves.
 #[derive(Clone)]
 pub(crate) enum Owed {

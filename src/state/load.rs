@@ -68,19 +68,29 @@ impl State {
             return Load::Begun(None);
         }
         let config = &*self.config;
-        if let Some(presented) = self.presented() {
-            let key = config.key(&presented.id);
+        if let Some(Presented { id, signature, way }) = self.presented() {
+            let key = config.key(&id);
             // What the application or a predecessor is asked about takes waiting.
             let plain = config.hooks.valid.is_none() && config.predecessor.is_none();
             let Some(store) = config.engine.at_hand(&config.limits).filter(|_| plain) else {
-                return Load::Begun(Some((presented, key)));
+                return Load::Begun(Some((Presented { id, signature, way }, key)));
             };
-            match store.get(&key).map(|record| self.read(record, true)) {
-                None => self.take_note(&mut data, &presented, &key),
-                Some(Ok((label, content))) if !self.is_over(&content) => {
-                    self.take_in(&mut data, presented, key, label, content);
+            // In its place at once; nobody sees it before the lock is given back.
+            let origin = data.origin.insert(Origin::new(id, key, signature));
+            match store.get(&origin.key).map(|record| self.read(record, true)) {
+                None => {
+                    let key = data.origin.take().map(|origin| origin.key);
+                    key.inspect(|key| self.take_note(&mut data, way, key));
                 }
-                _ => return Load::Begun(Some((presented, key))),
+                Some(Ok((label, content))) if !self.is_over(&content) => {
+                    self.take_in(&mut data, way, label, content);
+                }
+                _ => {
+                    let looked_up = data.origin.take().map(|Origin { id, key, signature, .. }| {
+                        (Presented { id, signature, way }, key)
+                    });
+                    return Load::Begun(looked_up);
+                }
             }
         } else if !config.engine.is_connected() {
             // Nobody to look up. But while the store is away nobody can be given a session either.
@@ -129,14 +139,18 @@ impl State {
             match found.and_then(|found| found.map(|record| self.read(record, false)).transpose()) {
                 Ok(Some(found)) => found,
                 Ok(None) => {
-                    self.once(|data| self.take_note(data, &presented, &key));
+                    self.once(|data| self.take_note(data, presented.way, &key));
                     return Ok(());
                 }
                 Err(why) => return self.unreadable(presented, key, why).await,
             };
         let valid = !self.is_over(&content) && self.is_valid(&content).await?;
         let whose = (!valid).then(|| key.clone());
-        self.once(|data| self.take_in(data, presented, key, label, content));
+        let Presented { id, signature, way } = presented;
+        self.once(|data| {
+            data.origin = Some(Origin::new(id, key, signature));
+            self.take_in(data, way, label, content);
+        });
         if let Some(key) = whose {
             config.observer.invalid(&key);
             self.refuse();
@@ -153,6 +167,7 @@ impl State {
     }
 
     /// Reads what the store has found. `noted`: with notes behind the text.
+    #[inline]
     fn read(&self, record: Record, noted: bool) -> Result<(Label, Content), StoreError> {
         let Record { tag, expires_at, principal, data } = record;
         let Config { codec, cookie, .. } = &*self.config;
@@ -164,19 +179,22 @@ impl State {
     }
 
     /// There is no such session.
-    fn take_note(&self, data: &mut Data, presented: &Presented, key: &StoreKey) {
+    fn take_note(&self, data: &mut Data, way: usize, key: &StoreKey) {
         self.config.observer.unknown(key);
-        data.way = presented.way;
+        data.way = way;
         data.unknown = true;
     }
 
-    fn take_in(&self, data: &mut Data, presented: Presented, key: StoreKey, label: Label, content: Content) {
+    /// What the store has where the data say that the session is.
+    #[inline]
+    fn take_in(&self, data: &mut Data, way: usize, label: Label, content: Content) {
         let Label { tag, expires_at, principal, bytes } = label;
-        let sight = Sight { created: content.head.created, expires_at, bytes };
-        self.config.observer.loaded(&key, sight);
-        let Presented { id, signature, way } = presented;
         data.way = way;
-        data.origin = Some(Origin { id, key, tag, expires_at, signature });
+        if let Some(origin) = &mut data.origin {
+            let sight = Sight { created: content.head.created, expires_at, bytes };
+            self.config.observer.loaded(&origin.key, sight);
+            (origin.tag, origin.expires_at) = (tag, expires_at);
+        }
         data.base_principal = principal;
         data.base = content;
     }
@@ -202,13 +220,7 @@ impl State {
             let Presented { id, way, .. } = presented;
             let mut data = self.data();
             data.way = way;
-            data.origin = Some(Origin {
-                id,
-                key,
-                tag: Tag::random(),
-                expires_at: Timestamp::EPOCH,
-                signature: Signature::None,
-            });
+            data.origin = Some(Origin::new(id, key, Signature::None));
             drop(data);
             self.refuse();
             return Ok(());
