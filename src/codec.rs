@@ -93,9 +93,9 @@ impl Codec {
     pub(crate) fn decode_noted(self, mut data: Bytes, layer: &CookieOptions) -> Result<Content, BoxError> {
         if self == Self::Native
             && let Some((head, length)) = plain_header(&data)
-            && let Some(object) = index::object(&data, length)
+            && let Some(entries) = index::entries(&data, length)
         {
-            return Ok(Content { head, object });
+            return Ok(Content { head, object: Object::of_text(data, entries) });
         }
         data.truncate(index::split(&data).0.len());
         self.decode(data, layer)

@@ -7,7 +7,10 @@
 use axum::body::Bytes;
 use memchr::memchr;
 
-use crate::{object::Object, store::Layout};
+use crate::{
+    object::{Entry, Object},
+    store::Layout,
+};
 
 const END: usize = 2;
 
@@ -40,19 +43,19 @@ pub(crate) fn split(data: &[u8]) -> (&[u8], &[u8]) {
     rest.len().checked_sub(u16::from_le_bytes(*length).into()).map_or((data, &[]), |text| rest.split_at(text))
 }
 
-/// The object whose text begins at `start`, if its keys are noted.
+/// Where the members are of the object whose text begins at `start`, if its keys are noted.
 #[inline]
-pub(crate) fn object(data: &Bytes, start: usize) -> Option<Object> {
+pub(crate) fn entries(data: &[u8], start: usize) -> Option<Vec<Entry>> {
     let (text, mut notes) = split(data);
     let place = start..text.len();
     // As a rule each length is one byte.
     if notes.is_ascii() {
         let (lengths, _) = notes.as_chunks();
-        return Object::of_lengths(data, place, lengths.iter().map(|[key, value]| (usize::from(*key), usize::from(*value))));
+        return Entry::of_lengths(place, lengths.iter().map(|[key, value]| (usize::from(*key), usize::from(*value))));
     }
     // One that does not fit is seen at the end, but must not lead astray before.
     let mut length = || Some(noted_length(&mut notes)?.min(text.len()));
-    Object::of_lengths(data, place, std::iter::from_fn(|| Some((length()?, length()?))))
+    Entry::of_lengths(place, std::iter::from_fn(|| Some((length()?, length()?))))
 }
 
 /// A record's text with notes behind it.

@@ -62,6 +62,11 @@ impl Object {
         Some(object)
     }
 
+    /// An object whose entries are known to lie in its text.
+    pub(crate) fn of_text(source: Bytes, entries: Vec<Entry>) -> Self {
+        Self { source, own: Vec::new(), entries }
+    }
+
     /// An object from text that holds its entries.
     pub(crate) fn of_entries(own: Vec<u8>, entries: Vec<Entry>) -> Self {
         let mut marks = Marks::default();
@@ -73,28 +78,6 @@ impl Object {
             object.keep_last();
         }
         object
-    }
-
-    /// An object of text that stands here in `source` as [`write`](Self::write) has written it, with keys and values of these
-    /// lengths. `None`: that is not how long it is.
-    #[inline]
-    pub(crate) fn of_lengths(
-        source: &Bytes,
-        Range { start, end }: Range<usize>,
-        lengths: impl Iterator<Item = (usize, usize)>,
-    ) -> Option<Self> {
-        let mut last = start;
-        let entries: Vec<_> = lengths
-            .map(|(key, value)| {
-                let key = (last + 2, last + 2 + key);
-                let value = (key.1 + 2, key.1 + 2 + value);
-                last = value.1;
-                Entry { key, value }
-            })
-            .collect();
-        // Anything else that stood between them would have made it longer.
-        let fits = !entries.is_empty() && last + 1 == end;
-        fits.then(|| Self { source: source.clone(), own: Vec::new(), entries })
     }
 
     /// Of a key that stands there twice the last counts, as in `JSON.parse`.
@@ -136,6 +119,28 @@ impl Object {
             *slot |= bit;
         }
         false
+    }
+}
+
+impl Entry {
+    /// The entries of an object whose text, as [`write`](Object::write) has written it, is here, with keys and values of these
+    /// lengths. `None`: that is not how long it is.
+    #[inline]
+    pub(crate) fn of_lengths(
+        Range { start, end }: Range<usize>,
+        lengths: impl Iterator<Item = (usize, usize)>,
+    ) -> Option<Vec<Self>> {
+        let mut last = start;
+        let entries: Vec<_> = lengths
+            .map(|(key, value)| {
+                let key = (last + 2, last + 2 + key);
+                let value = (key.1 + 2, key.1 + 2 + value);
+                last = value.1;
+                Self { key, value }
+            })
+            .collect();
+        // Anything else that stood between them would have made it longer.
+        (!entries.is_empty() && last + 1 == end).then_some(entries)
     }
 }
 

@@ -76,16 +76,16 @@ impl State {
                 return Load::Begun(Some((Presented { id, signature, way }, key)));
             };
             // In its place at once; nobody sees it before the lock is given back.
-            let origin = data.origin.insert(Origin::new(id, key, signature));
-            match store.get(&origin.key).map(|record| self.read(record, true)) {
+            let Data { origin, base, .. } = &mut *data;
+            let origin = origin.insert(Origin::new(id, key, signature));
+            match store.get(&origin.key).map(|record| self.read(record, true, base)) {
                 None => {
                     let key = data.origin.take().map(|origin| origin.key);
                     key.inspect(|key| self.take_note(&mut data, way, key));
                 }
-                Some(Ok((label, content))) if !self.is_over(&content) => {
-                    self.take_in(&mut data, way, label, content);
-                }
+                Some(Ok(label)) if !self.is_over(base) => self.take_in(&mut data, way, label),
                 _ => {
+                    data.base = Content::default();
                     let looked_up = data.origin.take().map(|Origin { id, key, signature, .. }| {
                         (Presented { id, signature, way }, key)
                     });
@@ -135,21 +135,23 @@ impl State {
             Ok(None) if config.predecessor.is_some() => take_over(self.config.shared(), &presented.id, &key).await,
             found => found,
         };
-        let (label, content) =
-            match found.and_then(|found| found.map(|record| self.read(record, false)).transpose()) {
-                Ok(Some(found)) => found,
-                Ok(None) => {
-                    self.once(|data| self.take_note(data, presented.way, &key));
-                    return Ok(());
-                }
-                Err(why) => return self.unreadable(presented, key, why).await,
-            };
+        let mut content = Content::default();
+        let read = |found: Option<Record>| found.map(|record| self.read(record, false, &mut content)).transpose();
+        let label = match found.and_then(read) {
+            Ok(Some(label)) => label,
+            Ok(None) => {
+                self.once(|data| self.take_note(data, presented.way, &key));
+                return Ok(());
+            }
+            Err(why) => return self.unreadable(presented, key, why).await,
+        };
         let valid = !self.is_over(&content) && self.is_valid(&content).await?;
         let whose = (!valid).then(|| key.clone());
         let Presented { id, signature, way } = presented;
         self.once(|data| {
             data.origin = Some(Origin::new(id, key, signature));
-            self.take_in(data, way, label, content);
+            data.base = content;
+            self.take_in(data, way, label);
         });
         if let Some(key) = whose {
             config.observer.invalid(&key);
@@ -166,16 +168,16 @@ impl State {
         }
     }
 
-    /// Reads what the store has found. `noted`: with notes behind the text.
+    /// Reads what the store has found into `content`. `noted`: with notes behind the text.
     #[inline]
-    fn read(&self, record: Record, noted: bool) -> Result<(Label, Content), StoreError> {
+    fn read(&self, record: Record, noted: bool, content: &mut Content) -> Result<Label, StoreError> {
         let Record { tag, expires_at, principal, data } = record;
         let Config { codec, cookie, .. } = &*self.config;
         let bytes = if noted { index::split(&data).0.len() } else { data.len() };
         // Not of a copy of them: they are shared with other threads, so each copy is counted twice.
-        let content = if noted { codec.decode_noted(data, cookie) } else { codec.decode(data, cookie) };
-        let content = content.map_err(StoreError::corrupt)?;
-        Ok((Label { tag, expires_at, principal, bytes }, content))
+        let read = if noted { codec.decode_noted(data, cookie) } else { codec.decode(data, cookie) };
+        *content = read.map_err(StoreError::corrupt)?;
+        Ok(Label { tag, expires_at, principal, bytes })
     }
 
     /// There is no such session.
@@ -185,18 +187,17 @@ impl State {
         data.unknown = true;
     }
 
-    /// What the store has where the data say that the session is.
+    /// The store has what has been read into the data, where they say that the session is.
     #[inline]
-    fn take_in(&self, data: &mut Data, way: usize, label: Label, content: Content) {
+    fn take_in(&self, data: &mut Data, way: usize, label: Label) {
         let Label { tag, expires_at, principal, bytes } = label;
         data.way = way;
         if let Some(origin) = &mut data.origin {
-            let sight = Sight { created: content.head.created, expires_at, bytes };
+            let sight = Sight { created: data.base.head.created, expires_at, bytes };
             self.config.observer.loaded(&origin.key, sight);
             (origin.tag, origin.expires_at) = (tag, expires_at);
         }
         data.base_principal = principal;
-        data.base = content;
     }
 
     /// Asks the application.
