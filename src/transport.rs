@@ -229,6 +229,7 @@ impl Carrier {
         })
     }
 
+    #[inline]
     fn named<'a>(&'a self, suffix: &'static str, header: &'a [u8]) -> Cookies<'a> {
         Cookies::named(&self.name, suffix, header)
     }
@@ -238,16 +239,13 @@ impl Carrier {
     fn verified(&self, header: &[u8]) -> Option<(SessionId, Signature)> {
         let keys = self.keys.as_ref()?;
         let values = || self.named("", header);
-        // A signature is made of text; a value that is none has no good one.
-        let values = || values().filter_map(|value| str::from_utf8(value).ok());
         if keys.scheme() == Scheme::Keygrip {
             let signatures = || self.named(".sig", header);
             return values().find_map(|value| {
-                let mut signatures = signatures().filter_map(|signature| str::from_utf8(signature).ok());
-                let (key, signature) = signatures.find_map(|signature| {
+                let (key, signature) = signatures().find_map(|signature| {
                     Some((keys.open_detached(&self.name, value, signature)?, signature))
                 })?;
-                Some((SessionId::parse(value)?, Signature::of(key, Some(signature), header)))
+                Some((SessionId::of_octets(value)?, Signature::of(key, Some(signature), header)))
             });
         }
         values().find_map(|value| {
@@ -256,7 +254,7 @@ impl Carrier {
             // As it was written, if there was nothing to decode, as always with the `cookie` crate.
             let signed = Some(value).filter(|_| matches!(plain, Cow::Borrowed(_)));
             let signed = signed.filter(|_| keys.scheme() == Scheme::CookieJar);
-            Some((SessionId::parse(id)?, Signature::of(key, signed, header)))
+            Some((SessionId::of_octets(id)?, Signature::of(key, signed, header)))
         })
     }
 

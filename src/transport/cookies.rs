@@ -86,13 +86,14 @@ impl<'a> Iterator for Cookies<'a> {
     }
 }
 
-/// `decodeURIComponent`, for the cookies that express writes; most values have nothing to decode.
-pub(super) fn percent_decoded(text: &str) -> Option<Cow<'_, str>> {
-    if memchr(b'%', text.as_bytes()).is_none() {
-        return Some(text.into());
+/// `decodeURIComponent`, for the cookies that express writes; most values have nothing to decode. What comes out need be no
+/// text.
+pub(super) fn percent_decoded(value: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if memchr(b'%', value).is_none() {
+        return Some(value.into());
     }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value;
     while let Some((first, tail)) = rest.split_first() {
         if *first == b'%' {
             let code = std::str::from_utf8(tail.get(..2)?).ok()?;
@@ -103,7 +104,7 @@ pub(super) fn percent_decoded(text: &str) -> Option<Cow<'_, str>> {
             rest = tail;
         }
     }
-    String::from_utf8(bytes).ok().map(Into::into)
+    Some(bytes.into())
 }
 
 pub(super) fn append_cookie(headers: &mut HeaderMap, name: &str, text: String, overwrite: bool) {

@@ -65,7 +65,7 @@ impl Signature {
     }
 
     /// Of the key with this number, which made `signed`, a piece of the header.
-    pub(super) fn of(key: usize, signed: Option<&str>, header: &[u8]) -> Self {
+    pub(super) fn of(key: usize, signed: Option<&[u8]>, header: &[u8]) -> Self {
         let Some(signed) = signed.filter(|_| key == 0) else {
             return if key == 0 { Self::None } else { Self::Stale };
         };
