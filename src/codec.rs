@@ -15,7 +15,7 @@ use crate::{
     clock::Timestamp,
     cookie::{CookieOptions, MaxAge, Priority},
     lifetime::Life,
-    object::Object,
+    object::{Entry, Object},
     store::{BoxError, Layout, Tag},
 };
 
@@ -88,12 +88,17 @@ impl Codec {
         }
     }
 
-    /// The same of data with notes of where the keys lie.
+    /// The same of data with notes of where the keys lie. `room`: for the object's entries.
     #[inline]
-    pub(crate) fn decode_noted(self, mut data: Bytes, layer: &CookieOptions) -> Result<Content, BoxError> {
+    pub(crate) fn decode_noted(
+        self,
+        mut data: Bytes,
+        layer: &CookieOptions,
+        room: Vec<Entry>,
+    ) -> Result<Content, BoxError> {
         if self == Self::Native
             && let Some((head, length)) = plain_header(&data)
-            && let Some(entries) = index::entries(&data, length)
+            && let Some(entries) = index::entries(&data, length, room)
         {
             return Ok(Content { head, object: Object::of_text(data, entries) });
         }

@@ -175,7 +175,7 @@ proptest! {
         let (data, length) = Codec::Native.encode_noted(&head, &object, &layer, life).expect("encoded");
         prop_assert_eq!(index::split(&data).0.len(), length);
         prop_assert_eq!(&index::noted(&data.slice(..length), Layout::Native), &data);
-        let noted = Codec::Native.decode_noted(data, &layer).expect("decoded");
+        let noted = Codec::Native.decode_noted(data, &layer, Vec::new()).expect("decoded");
         let read_back = (noted.head.created, noted.head.since, noted.head.cookie.as_deref());
         prop_assert_eq!(read_back, (Some(created), since, own.as_ref()));
         prop_assert!(noted.object.iter().eq(back.object.iter()));

@@ -43,19 +43,20 @@ pub(crate) fn split(data: &[u8]) -> (&[u8], &[u8]) {
     rest.len().checked_sub(u16::from_le_bytes(*length).into()).map_or((data, &[]), |text| rest.split_at(text))
 }
 
-/// Where the members are of the object whose text begins at `start`, if its keys are noted.
+/// Where the members are of the object whose text begins at `start`, if its keys are noted; `room` for them.
 #[inline]
-pub(crate) fn entries(data: &[u8], start: usize) -> Option<Vec<Entry>> {
+pub(crate) fn entries(data: &[u8], start: usize, room: Vec<Entry>) -> Option<Vec<Entry>> {
     let (text, mut notes) = split(data);
     let place = start..text.len();
     // As a rule each length is one byte.
     if notes.is_ascii() {
         let (lengths, _) = notes.as_chunks();
-        return Entry::of_lengths(place, lengths.iter().map(|[key, value]| (usize::from(*key), usize::from(*value))));
+        let lengths = lengths.iter().map(|[key, value]| (usize::from(*key), usize::from(*value)));
+        return Entry::of_lengths(place, lengths, room);
     }
     // One that does not fit is seen at the end, but must not lead astray before.
     let mut length = || Some(noted_length(&mut notes)?.min(text.len()));
-    Entry::of_lengths(place, std::iter::from_fn(|| Some((length()?, length()?))))
+    Entry::of_lengths(place, std::iter::from_fn(|| Some((length()?, length()?))), room)
 }
 
 /// A record's text with notes behind it.

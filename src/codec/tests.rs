@@ -69,7 +69,7 @@ fn notes_say_where_the_keys_lie() {
         assert_eq!((without, notes.len()), (&*text, length), "{json}");
         let (plain, noted) = (
             Codec::Native.decode(text, &CookieOptions::new()),
-            Codec::Native.decode_noted(data, &CookieOptions::new()),
+            Codec::Native.decode_noted(data, &CookieOptions::new(), Vec::new()),
         );
         match (plain, noted) {
             (Ok(plain), Ok(noted)) => assert!(plain.object.iter().eq(noted.object.iter()), "{json}"),
@@ -84,7 +84,7 @@ fn notes_say_where_the_keys_lie() {
 fn notes_that_do_not_fit_are_not_followed() {
     let text = Bytes::from_static(b"{\"v\":1,\"created\":1}\n{\"a\":1,\"b\":22}");
     let decode = |data: Vec<u8>| {
-        let object = Codec::Native.decode_noted(data.into(), &CookieOptions::new()).expect("a record").object;
+        let object = Codec::Native.decode_noted(data.into(), &CookieOptions::new(), Vec::new()).expect("a record").object;
         object
             .iter()
             .map(|(key, value)| format!("{key}={}", String::from_utf8_lossy(value)))

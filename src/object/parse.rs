@@ -124,21 +124,20 @@ impl Object {
 
 impl Entry {
     /// The entries of an object whose text, as [`write`](Object::write) has written it, is here, with keys and values of these
-    /// lengths. `None`: that is not how long it is.
+    /// lengths; they are put into `entries`, which has none. `None`: that is not how long it is.
     #[inline]
     pub(crate) fn of_lengths(
         Range { start, end }: Range<usize>,
         lengths: impl Iterator<Item = (usize, usize)>,
+        mut entries: Vec<Self>,
     ) -> Option<Vec<Self>> {
         let mut last = start;
-        let entries: Vec<_> = lengths
-            .map(|(key, value)| {
-                let key = (last + 2, last + 2 + key);
-                let value = (key.1 + 2, key.1 + 2 + value);
-                last = value.1;
-                Self { key, value }
-            })
-            .collect();
+        entries.extend(lengths.map(|(key, value)| {
+            let key = (last + 2, last + 2 + key);
+            let value = (key.1 + 2, key.1 + 2 + value);
+            last = value.1;
+            Self { key, value }
+        }));
         // Anything else that stood between them would have made it longer.
         (!entries.is_empty() && last + 1 == end).then_some(entries)
     }

@@ -69,6 +69,25 @@ pub(crate) fn give_back(Object { mut own, mut entries, .. }: Object) {
     }
 }
 
+impl Object {
+    /// Takes all entries out: the room that they were in.
+    #[inline]
+    pub(crate) fn take_room(&mut self) -> Vec<Entry> {
+        let mut entries = mem::take(&mut self.entries);
+        if entries.capacity() > MOST_KEYS {
+            return Vec::new();
+        }
+        entries.clear();
+        entries
+    }
+
+    /// Room for entries that are to come.
+    #[inline]
+    pub(crate) fn give_room(&mut self, room: Vec<Entry>) {
+        self.entries = room;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

@@ -175,7 +175,11 @@ impl State {
         let Config { codec, cookie, .. } = &*self.config;
         let bytes = if noted { index::split(&data).0.len() } else { data.len() };
         // Not of a copy of them: they are shared with other threads, so each copy is counted twice.
-        let read = if noted { codec.decode_noted(data, cookie) } else { codec.decode(data, cookie) };
+        let read = if noted {
+            codec.decode_noted(data, cookie, content.object.take_room())
+        } else {
+            codec.decode(data, cookie)
+        };
         *content = read.map_err(StoreError::corrupt)?;
         Ok(Label { tag, expires_at, principal, bytes })
     }

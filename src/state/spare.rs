@@ -4,14 +4,14 @@ use std::{
     cell::RefCell,
     ops::Deref,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
 use axum::http::request::Parts;
 
-use super::{Flags, State};
+use super::{Data, Flags, State};
 use crate::config::Config;
 
 /// So many are kept by a thread.
@@ -69,8 +69,8 @@ impl State {
             return;
         };
         if own.is_opened() {
-            // What is left may have to be told when it is dropped.
-            if !own.is_done() {
+            // What is left may have to be told when it is dropped; and where somebody has panicked nothing is built upon.
+            if !own.is_done() || own.data.is_poisoned() {
                 return;
             }
             own.forget();
@@ -92,6 +92,9 @@ impl State {
         *loaded = AtomicBool::default();
         *flags = Flags::default();
         *intent = AtomicU64::default();
-        *data = Mutex::default();
+        let data = data.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let room = data.base.object.take_room();
+        *data = Data::default();
+        data.base.object.give_room(room);
     }
 }
