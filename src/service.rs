@@ -139,7 +139,7 @@ fn open<K: 'static, B>(config: &Arc<Config>, request: &mut Request<B>) -> Opened
     let outer = request.extensions_mut().insert(Slot::<K>::new(state.clone()));
     if let Some(outer) = outer.filter(|slot| slot.state().config.carrier.name == config.carrier.name) {
         // A second layer stands aside, but what it promises its handlers, a loaded session, it sees to.
-        let loaded = config.defer || (outer.state().is_opened() && outer.state().is_loaded());
+        let loaded = config.defer || outer.state().is_loaded();
         let opened = (!loaded).then(|| outer.open(request.headers(), request.extensions()));
         request.extensions_mut().insert(outer);
         State::give_back(state);
@@ -305,7 +305,7 @@ fn tell(state: &State, mut data: MutexGuard<'_, Data>, response: &mut Response) 
     let way = data.way;
     // Of the session as it stands now. Not under the lock: a transport may be the application's own.
     let whose = match (&owed, &data.origin) {
-        (Some(Owed::Cookie { .. }), Some(origin)) => Some((origin.id.clone(), origin.signature)),
+        (Some(Owed::Cookie { .. }), Some(origin)) => Some((origin.id.clone(), data.signed(origin.signature))),
         _ => None,
     };
     drop(data);
@@ -319,10 +319,9 @@ fn tell(state: &State, mut data: MutexGuard<'_, Data>, response: &mut Response) 
     if config.cache_headers {
         make_private(headers);
     }
-    match (owed, &whose) {
-        (Owed::Cookie { options, life, at }, Some((id, signature))) => {
-            let signed = state.signed(*signature);
-            config.carrier.write(headers, way, &Issue { id, signed, own: options.as_deref(), life, at });
+    match (owed, whose) {
+        (Owed::Cookie { options, life, at }, Some((id, signed))) => {
+            config.carrier.write(headers, way, &Issue { id: &id, signed, own: options.as_deref(), life, at });
         }
         (Owed::Removal { options }, _) => config.carrier.clear(headers, way, options.as_deref()),
         // There is no session any more.

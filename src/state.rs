@@ -10,7 +10,7 @@ mod spare;
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
             AtomicBool, AtomicU64,
             Ordering::{AcqRel, Acquire, Relaxed},
@@ -20,7 +20,7 @@ use std::{
 
 use axum::http::{Extensions, HeaderMap, Request, request::Parts};
 
-pub(crate) use self::data::{Data, Edits, Origin, Owed};
+pub(crate) use self::data::{Brought, Data, Edits, Origin, Owed};
 pub(crate) use self::load::Load;
 use self::{gate::Gate, spare::Settings};
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
     id::SessionId,
     lifetime::Life,
     rules::{Action, Ending, Facts, decide},
-    transport::{Captured, Presented, Signature},
+    transport::{Presented, Signature},
 };
 
 /// An id that wins over the transport's, put into the request's extensions by a layer outside of the session's
@@ -57,8 +57,6 @@ pub(crate) struct State {
     pub(crate) config: Settings,
     /// The request's head, for hooks; absent where there are none.
     parts: Option<Arc<Parts>>,
-    /// Nothing until somebody asks for the session.
-    brought: OnceLock<Brought>,
     loaded: AtomicBool,
     /// One load at a time.
     loading: Gate,
@@ -68,22 +66,6 @@ pub(crate) struct State {
     // Apart from `data`, so that `destroy()` may be called inside of an `update` closure.
     intent: AtomicU64,
     data: Mutex<Data>,
-}
-
-/// What the request brought to name its session.
-pub(crate) enum Brought {
-    Captured(Captured),
-    Forced(SessionId),
-}
-
-impl Brought {
-    #[inline]
-    pub(crate) fn by(config: &Config, headers: &HeaderMap, extensions: &Extensions) -> Self {
-        match extensions.get::<ForcedId>() {
-            None => Self::Captured(config.carrier.capture(headers)),
-            Some(ForcedId(id)) => Self::Forced(id.clone()),
-        }
-    }
 }
 
 /// What has happened to the handle, apart from data.
@@ -128,7 +110,6 @@ impl State {
         Self {
             config: config.into(),
             parts,
-            brought: OnceLock::new(),
             loaded: AtomicBool::new(false),
             loading: Gate::default(),
             committing: Gate::default(),
@@ -141,18 +122,16 @@ impl State {
     /// The first to ask for the session takes from the request what names it.
     #[inline]
     pub(crate) fn open(&self, headers: &HeaderMap, extensions: &Extensions) {
-        self.brought.get_or_init(|| Brought::by(&self.config, headers, extensions));
-    }
-
-    /// Whether anybody has asked for the session.
-    pub(crate) fn is_opened(&self) -> bool {
-        self.brought.get().is_some()
+        let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
+        if data.brought.is_none() {
+            data.brought = Some(Brought::by(&self.config, headers, extensions));
+        }
     }
 
     /// The session of this id, outside of a request.
     pub(crate) fn of(config: Arc<Config>, id: SessionId) -> Self {
-        let mut state = Self::new(config, None);
-        state.brought = Brought::Forced(id).into();
+        let state = Self::new(config, None);
+        state.data().brought = Some(Brought::Forced(id));
         state
     }
 
@@ -253,20 +232,8 @@ impl State {
     }
 
     /// The id that the request brought. Whether there is such a session, only the store can tell.
-    #[inline]
     pub(crate) fn presented(&self) -> Option<Presented> {
-        match self.brought.get()? {
-            Brought::Captured(captured) => self.config.carrier.read(captured),
-            Brought::Forced(id) => Some(Presented { id: id.clone(), signature: Signature::None, way: 0 }),
-        }
-    }
-
-    /// What the request brought that is signed as it would be now.
-    pub(crate) fn signed(&self, signature: Signature) -> Option<&str> {
-        match self.brought.get()? {
-            Brought::Captured(captured) => captured.signed(signature),
-            Brought::Forced(_) => None,
-        }
+        self.data().presented(&self.config)
     }
 
     /// The id of the session as it will be after this request; drawn now if there is none yet.

@@ -10,7 +10,7 @@ use axum::http::{
     header::{AUTHORIZATION, COOKIE},
 };
 
-pub(crate) use self::presented::{Captured, Presented, Signature};
+pub(crate) use self::presented::{Captured, Presented, Signature, Signed};
 use self::{
     cookies::{Cookies, append_cookie, cookie_header, percent_decoded},
     presented::FromCookie,
@@ -148,7 +148,7 @@ impl fmt::Debug for Way {
 pub(crate) struct Issue<'a> {
     pub(crate) id: &'a SessionId,
     /// What of it is signed, if that is known.
-    pub(crate) signed: Option<&'a str>,
+    pub(crate) signed: Option<Signed>,
     /// The visitor's own settings, if there are any.
     pub(crate) own: Option<&'a CookieOptions>,
     pub(crate) life: CookieLife,
@@ -293,9 +293,9 @@ impl Carrier {
     }
 
     fn write_cookie(&self, headers: &mut HeaderMap, issue: &Issue<'_>) {
-        let Issue { id, signed, own, life, at } = *issue;
+        let Issue { id, ref signed, own, life, at } = *issue;
         let end = (life, at);
-        let known = signed.map(Cow::Borrowed);
+        let known = signed.as_ref().and_then(Signed::as_str).map(Cow::Borrowed);
         match &self.keys {
             None => self.send(headers, &self.name, id.expose(), own, end),
             Some(keys) if keys.scheme() == Scheme::Keygrip => {

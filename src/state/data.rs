@@ -1,14 +1,34 @@
 //! What a session holds: as it is stored, what has been changed since, and what the client is owed for it.
 
+use axum::http::{Extensions, HeaderMap};
+
+use super::ForcedId;
 use crate::{
     clock::Timestamp,
     codec::Content,
+    config::Config,
     cookie::{CookieLife, CookieOptions},
     id::{SessionId, StoreKey},
     object::{Object, merge},
     store::Tag,
-    transport::Signature,
+    transport::{Captured, Presented, Signature, Signed},
 };
+
+/// What the request brought to name its session.
+pub(crate) enum Brought {
+    Captured(Captured),
+    Forced(SessionId),
+}
+
+impl Brought {
+    #[inline]
+    pub(crate) fn by(config: &Config, headers: &HeaderMap, extensions: &Extensions) -> Self {
+        match extensions.get::<ForcedId>() {
+            None => Self::Captured(config.carrier.capture(headers)),
+            Some(ForcedId(id)) => Self::Forced(id.clone()),
+        }
+    }
+}
 
 /// Where in the store the session is.
 #[derive(Clone, Debug)]
@@ -54,6 +74,8 @@ pub(crate) struct Edits {
 
 #[derive(Default)]
 pub(crate) struct Data {
+    /// None until somebody asks for the session.
+    pub(super) brought: Option<Brought>,
     pub(crate) origin: Option<Origin>,
     /// As stored.
     pub(crate) base: Content,
@@ -81,6 +103,23 @@ impl Edits {
 }
 
 impl Data {
+    /// The id that the request brought. Whether there is such a session, only the store can tell.
+    #[inline]
+    pub(super) fn presented(&self, config: &Config) -> Option<Presented> {
+        match self.brought.as_ref()? {
+            Brought::Captured(captured) => config.carrier.read(captured),
+            Brought::Forced(id) => Some(Presented { id: id.clone(), signature: Signature::None, way: 0 }),
+        }
+    }
+
+    /// What the request brought that is signed as it would be now.
+    pub(crate) fn signed(&self, signature: Signature) -> Option<Signed> {
+        match self.brought.as_ref()? {
+            Brought::Captured(captured) => captured.signed(signature),
+            Brought::Forced(_) => None,
+        }
+    }
+
     pub(crate) fn object(&self) -> &Object {
         self.edits.object.as_ref().unwrap_or(&self.base.object)
     }

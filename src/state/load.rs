@@ -68,7 +68,7 @@ impl State {
             return Load::Begun(None);
         }
         let config = &*self.config;
-        if let Some(Presented { id, signature, way }) = self.presented() {
+        if let Some(Presented { id, signature, way }) = data.presented(config) {
             let key = config.key(&id);
             // What the application or a predecessor is asked about takes waiting.
             let plain = config.hooks.valid.is_none() && config.predecessor.is_none();

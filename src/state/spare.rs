@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     ops::Deref,
     sync::{
-        Arc, OnceLock, PoisonError,
+        Arc, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
@@ -68,12 +68,13 @@ impl State {
             state.flags.closed.store(true, Relaxed);
             return;
         };
-        if own.is_opened() {
-            // What is left may have to be told when it is dropped; and where somebody has panicked nothing is built upon.
-            if !own.is_done() || own.data.is_poisoned() {
-                return;
-            }
-            own.forget();
+        let asked_for = own.data.get_mut().ok().map(|data| data.brought.is_some());
+        match asked_for {
+            Some(false) => {}
+            // What is left may have to be told when it is dropped.
+            Some(true) if own.is_done() => own.forget(),
+            // Somebody has panicked: nothing is built upon that.
+            _ => return,
         }
         (own.config, own.parts) = (Settings(None), None);
         let _ = STATES.try_with(|states| {
@@ -86,9 +87,8 @@ impl State {
 
     /// Nothing of one visitor's may be there for the next one: each field is named, and made anew as a whole.
     fn forget(&mut self) {
-        let Self { config: _, parts: _, brought, loaded, loading: _, committing: _, flags, intent, data } = self;
+        let Self { config: _, parts: _, loaded, loading: _, committing: _, flags, intent, data } = self;
         // Whoever was behind a gate has borrowed the state.
-        *brought = OnceLock::new();
         *loaded = AtomicBool::default();
         *flags = Flags::default();
         *intent = AtomicU64::default();

@@ -1,5 +1,7 @@
 //! What a request brought: taken from its headers, and looked at as far as nothing has to be verified.
 
+use std::ops::Range;
+
 use axum::http::HeaderValue;
 
 use crate::id::SessionId;
@@ -42,15 +44,23 @@ pub(crate) enum Signature {
     At(u32, u32),
 }
 
+/// A piece of the `Cookie` header, signed as it would be now.
+pub(crate) struct Signed(HeaderValue, Range<u32>);
+
 impl Captured {
     /// What stands in the `Cookie` header as the key that signs has made it.
-    pub(crate) fn signed(&self, signature: Signature) -> Option<&str> {
+    pub(crate) fn signed(&self, signature: Signature) -> Option<Signed> {
         match (&self.cookie, signature) {
-            (FromCookie::Signed(header), Signature::At(from, to)) => {
-                str::from_utf8(header.as_bytes().get(from as usize..to as usize)?).ok()
-            }
+            (FromCookie::Signed(header), Signature::At(from, to)) => Some(Signed(header.clone(), from..to)),
             _ => None,
         }
+    }
+}
+
+impl Signed {
+    pub(super) fn as_str(&self) -> Option<&str> {
+        let Self(header, Range { start, end }) = self;
+        str::from_utf8(header.as_bytes().get(*start as usize..*end as usize)?).ok()
     }
 }
 
