@@ -225,7 +225,9 @@ const MOST_DIGITS: usize = 15;
 /// A moment in milliseconds, and what is behind it.
 fn number(text: &[u8]) -> Option<(Timestamp, &[u8])> {
     let (mut millis, mut digits) = (0, 0);
-    for digit in text.iter().map(|byte| byte.wrapping_sub(b'0')).take_while(|digit| *digit < 10).take(MOST_DIGITS + 1) {
+    for digit in
+        text.iter().map(|byte| byte.wrapping_sub(b'0')).take_while(|digit| *digit < 10).take(MOST_DIGITS + 1)
+    {
         millis = millis * 10 + u64::from(digit);
         digits += 1;
     }

@@ -97,7 +97,9 @@ impl KeyRing {
     pub(crate) fn detached(&self, name: &str, value: &str) -> String {
         let mut text = String::with_capacity(27);
         if let Some(key) = self.keys.first() {
-            key.sign(&[name.as_bytes(), b"=", value.as_bytes()], |mac| URL_SAFE_NO_PAD.encode_string(mac, &mut text));
+            key.sign(&[name.as_bytes(), b"=", value.as_bytes()], |mac| {
+                URL_SAFE_NO_PAD.encode_string(mac, &mut text)
+            });
         }
         text
     }

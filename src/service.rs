@@ -82,7 +82,9 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match open::<K, B>(&self.config, &mut request) {
-            Opened::Ready(state) => SessionFuture { step: Step::Handling { future: self.inner.call(request) }, state },
+            Opened::Ready(state) => {
+                SessionFuture { step: Step::Handling { future: self.inner.call(request) }, state }
+            }
             Opened::Loading { load, state } => self.loading(load, state, request),
         }
     }
@@ -90,7 +92,12 @@ where
 
 impl<S: Clone, K> SessionService<S, K> {
     #[cold]
-    fn loading<R>(&mut self, load: Later<Result<(), Error>>, state: Option<Arc<State>>, request: R) -> SessionFuture<S, R>
+    fn loading<R>(
+        &mut self,
+        load: Later<Result<(), Error>>,
+        state: Option<Arc<State>>,
+        request: R,
+    ) -> SessionFuture<S, R>
     where
         S: Service<R>,
     {

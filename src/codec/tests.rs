@@ -84,7 +84,10 @@ fn notes_say_where_the_keys_lie() {
 fn notes_that_do_not_fit_are_not_followed() {
     let text = Bytes::from_static(b"{\"v\":1,\"created\":1}\n{\"a\":1,\"b\":22}");
     let decode = |data: Vec<u8>| {
-        let object = Codec::Native.decode_noted(data.into(), &CookieOptions::new(), Vec::new()).expect("a record").object;
+        let object = Codec::Native
+            .decode_noted(data.into(), &CookieOptions::new(), Vec::new())
+            .expect("a record")
+            .object;
         object
             .iter()
             .map(|(key, value)| format!("{key}={}", String::from_utf8_lossy(value)))

@@ -86,9 +86,10 @@ impl State {
                 Some(Ok(label)) if !self.is_over(base) => self.take_in(&mut data, way, label),
                 _ => {
                     data.base = Content::default();
-                    let looked_up = data.origin.take().map(|Origin { id, key, signature, .. }| {
-                        (Presented { id, signature, way }, key)
-                    });
+                    let looked_up = data
+                        .origin
+                        .take()
+                        .map(|Origin { id, key, signature, .. }| (Presented { id, signature, way }, key));
                     return Load::Begun(looked_up);
                 }
             }
@@ -132,11 +133,14 @@ impl State {
     async fn fetch(&self, presented: Presented, key: StoreKey) -> Result<(), Error> {
         let config = &*self.config;
         let found = match config.engine.get(&config.limits, &key).await {
-            Ok(None) if config.predecessor.is_some() => take_over(self.config.shared(), &presented.id, &key).await,
+            Ok(None) if config.predecessor.is_some() => {
+                take_over(self.config.shared(), &presented.id, &key).await
+            }
             found => found,
         };
         let mut content = Content::default();
-        let read = |found: Option<Record>| found.map(|record| self.read(record, false, &mut content)).transpose();
+        let read =
+            |found: Option<Record>| found.map(|record| self.read(record, false, &mut content)).transpose();
         let label = match found.and_then(read) {
             Ok(Some(label)) => label,
             Ok(None) => {

@@ -98,3 +98,83 @@ impl State {
         data.base.object.give_room(room);
     }
 }
+
+#[cfg(all(test, feature = "memory-store"))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::{super::Intent, *};
+    use crate::{MemoryStore, SessionId, SessionLayer, object::Object, rules::Ending, state::Brought};
+
+    /// Settings, on a thread that has kept no state yet.
+    fn fresh() -> Arc<Config> {
+        STATES.with_borrow_mut(Vec::clear);
+        SessionLayer::new(MemoryStore::new()).ready().expect("the defaults")
+    }
+
+    /// A state that somebody has asked for.
+    fn opened(config: &Arc<Config>) -> Arc<State> {
+        let state = State::take(config.clone(), None);
+        state.data().brought = Some(Brought::Forced(SessionId::random()));
+        state
+    }
+
+    fn kept() -> usize {
+        STATES.with_borrow(Vec::len)
+    }
+
+    #[test]
+    fn it_is_as_new() {
+        let config = fresh();
+        let state = opened(&config);
+        let place = Arc::as_ptr(&state);
+        state.end(Ending::Regenerated);
+        state.data().replace(Object::default());
+        state.settle(state.intent());
+        state.discard();
+        for flag in [&state.flags.eager, &state.flags.force_save, &state.flags.prevent_save] {
+            flag.store(true, Relaxed);
+        }
+        state.loaded.store(true, Relaxed);
+        State::give_back(state);
+        assert_eq!((kept(), Arc::strong_count(&config)), (1, 1));
+        let again = State::take(config.clone(), None);
+        assert_eq!(Arc::as_ptr(&again), place);
+        assert!(again.intent() == Intent::default());
+        let Flags { used, eager, force_save, prevent_save, closed, degraded } = &again.flags;
+        for flag in [used, eager, force_save, prevent_save, closed, degraded, &again.loaded] {
+            assert!(!flag.load(Relaxed));
+        }
+        let data = again.data();
+        assert!(
+            data.brought.is_none() && data.origin.is_none() && data.edition == 0 && data.edits.is_empty()
+        );
+    }
+
+    #[test]
+    fn what_is_not_done_is_not_used_again() {
+        let config = fresh();
+        let changed = opened(&config);
+        changed.data().replace(Object::default());
+        State::give_back(changed);
+        let ended = opened(&config);
+        ended.end(Ending::Destroyed);
+        State::give_back(ended);
+        let broken = opened(&config);
+        let panics = catch_unwind(AssertUnwindSafe(|| {
+            let _data = broken.data();
+            panic!("on purpose");
+        }));
+        assert!(panics.is_err());
+        State::give_back(broken);
+        assert_eq!(kept(), 0);
+    }
+
+    #[test]
+    fn no_more_are_kept_than_a_thread_needs() {
+        let config = fresh();
+        let states: Vec<_> = (0..SPARE + 3).map(|_| State::take(config.clone(), None)).collect();
+        states.into_iter().for_each(State::give_back);
+        assert_eq!((kept(), Arc::strong_count(&config)), (SPARE, 1));
+    }
+}
