@@ -7,15 +7,14 @@ mod transact;
 mod version;
 
 use std::{
-    future::{self, Future},
-    mem,
+    future::Future,
     pin::Pin,
     sync::{Arc, MutexGuard, atomic::Ordering::Relaxed},
     task::{Context, Poll},
 };
 
-use tokio::task::JoinHandle;
-use tracing::Instrument;
+use tokio::runtime::Handle;
+use tracing::{Instrument, Span};
 
 pub(crate) use self::transact::transact;
 use self::{
@@ -35,7 +34,7 @@ use crate::{
     lifetime::Life,
     rules::{Action, Ending, decide},
     state::{Data, Edits, Intent, Owed, State},
-    store::{StoreError, When, Written},
+    store::{When, Written},
     takeover,
     transport::Presented,
 };
@@ -61,16 +60,17 @@ pub enum Saved {
     Destroyed,
 }
 
-/// A commit that runs to its end even if its caller is dropped: what is not ready at once is handed to the runtime,
-/// within the same poll, so that no moment lies between in which it could be lost.
-pub(crate) enum Committing {
-    New(Later<Result<Saved, Error>>),
-    Spawned(JoinHandle<Result<Saved, Error>>),
+/// A commit that runs to its end even if its caller is dropped: what is left of it then is handed to the runtime, within the
+/// drop, so that no moment lies between in which it could be lost.
+pub(crate) struct Committing {
+    commit: Option<Later<Result<Saved, Error>>>,
+    /// Where it goes on without its caller. None as long as nothing has been waited for.
+    refuge: Option<(Handle, Span)>,
 }
 
 impl Committing {
     pub(crate) fn new(state: Arc<State>) -> Self {
-        Self::New(Box::pin(commit(state)))
+        Self { commit: Some(Box::pin(commit(state))), refuge: None }
     }
 }
 
@@ -78,22 +78,23 @@ impl Future for Committing {
     type Output = Result<Saved, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Self::New(commit) = &mut *self {
-            if let Poll::Ready(done) = commit.as_mut().poll(cx) {
-                return Poll::Ready(done);
+        // Not in its place meanwhile: one that has panicked is not handed on.
+        let Some(mut commit) = self.commit.take() else { return Poll::Pending };
+        let polled = commit.as_mut().poll(cx);
+        if polled.is_pending() {
+            self.commit = Some(commit);
+            if self.refuge.is_none() {
+                self.refuge = Handle::try_current().ok().map(|runtime| (runtime, Span::current()));
             }
-            // Nothing is allocated for this: it has no size.
-            let rest = mem::replace(commit, Box::pin(future::pending()));
-            *self = Self::Spawned(tokio::spawn(rest.in_current_span()));
         }
-        match &mut *self {
-            Self::Spawned(task) => Pin::new(task).poll(cx).map(|done| {
-                done.unwrap_or_else(|lost| {
-                    let lost = StoreError::in_doubt(format!("the commit was lost: {lost}"));
-                    Err(Error::store(Operation::Set, lost))
-                })
-            }),
-            Self::New(_) => Poll::Pending,
+        polled
+    }
+}
+
+impl Drop for Committing {
+    fn drop(&mut self) {
+        if let (Some(commit), Some((runtime, span))) = (self.commit.take(), self.refuge.take()) {
+            drop(runtime.spawn(commit.instrument(span)));
         }
     }
 }
