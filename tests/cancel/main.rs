@@ -22,21 +22,27 @@ mod servers;
 #[path = "../site/mod.rs"]
 mod site;
 
-use axum::{error_handling::HandleErrorLayer, http::StatusCode, routing::get};
+use axum::{
+    body::Body,
+    error_handling::HandleErrorLayer,
+    http::{Request, StatusCode},
+    routing::get,
+};
 use axum_generic_session::{
-    Error, MemoryStore, Session, Store, StoreKey, Timestamp,
+    Error, MemoryStore, Operation, Session, SessionLayer, Store, StoreKey, Timestamp,
     store::{ByPrincipal, Found, Owner, Record, StoreError, When, Which, Written},
     testing::Client,
 };
 use scene::{Pace, Scene};
 use serde_json::json;
 use site::{COOKIE, Site};
-use std::time::Duration;
+use std::{future::poll_fn, task::Poll, time::Duration};
 use tokio::{
+    runtime::Handle,
     task::yield_now,
     time::{sleep, timeout},
 };
-use tower::{ServiceBuilder, timeout::TimeoutLayer};
+use tower::{ServiceBuilder, ServiceExt, timeout::TimeoutLayer};
 
 #[tokio::test(start_paused = true)]
 async fn at_every_await_the_end_is_the_old_session_or_the_new_one() {
@@ -188,4 +194,67 @@ async fn a_dropped_load_is_begun_again_and_a_dropped_save_goes_on() {
     assert_eq!(site.data_of(&visitor).await.unwrap(), json!({"user": "alice", "a": 1, "b": 2}));
     let calls = site.store.calls();
     assert_eq!((calls.get, calls.set), (2, 2), "the save that went on, and the last one");
+}
+
+/// A commit is its request's own work, and a task of its own only once the request is gone, whoever drops it and where.
+#[tokio::test]
+async fn a_commit_is_handed_on_by_who_drops_it() {
+    let site = Site::new();
+    let mut visitor = site.known("alice").await;
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let held = site.store.hold(Operation::Set);
+    let cookie = visitor.cookie_header("/").unwrap();
+    let request = Request::get("/set/a/1").header("cookie", cookie).body(Body::empty()).unwrap();
+    let mut answer = Box::pin(site.app().oneshot(request));
+    while poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx).is_pending())).await
+        && site.store.calls().set == 0
+    {
+        yield_now().await;
+    }
+    assert_eq!(tasks(), 0);
+    // On a thread that knows of no runtime.
+    std::thread::spawn(move || drop(answer)).join().unwrap();
+    assert_eq!(tasks(), 1);
+    held.open();
+    while tasks() > 0 {
+        yield_now().await;
+    }
+    assert_eq!(visitor.get("/read").await.json(), json!({"user": "alice", "a": "1"}));
+}
+
+/// Panics where others have been waited for.
+#[derive(Clone)]
+struct Broken(MemoryStore);
+
+impl Store for Broken {
+    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        self.0.get(key).await
+    }
+    async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
+        yield_now().await;
+        assert_eq!(when, When::Absent, "on purpose");
+        self.0.set(key, record, when).await
+    }
+    async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
+        self.0.touch(key, expires_at).await
+    }
+    async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
+        self.0.destroy(key).await
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_panics_holds_nobody_up() {
+    let site = Site::new();
+    let app = site.under(SessionLayer::new(Broken(MemoryStore::new())));
+    let mut visitor = Client::new(app);
+    let _ = visitor.get("/set/user/alice").await.expect_status(200);
+    for _ in 0..3 {
+        let panicked = site::in_another_tab(&visitor, "/set/a/1").await;
+        assert!(panicked.unwrap_err().is_panic());
+        assert_eq!(Handle::current().metrics().num_alive_tasks(), 0, "nobody polls it once more");
+        assert_eq!(visitor.get("/read").await.json(), json!({"user": "alice"}));
+    }
+    let _ = visitor.get("/logout").await.expect_status(200);
+    assert_eq!(visitor.get("/read").await.json(), json!({}));
 }
