@@ -219,20 +219,19 @@ fn plain_header(data: &[u8]) -> Option<(Head, usize)> {
     Some((Head { created: Some(created), since, ..Head::default() }, data.len() - rest.len()))
 }
 
-/// No moment of ours is longer.
-const MOST_DIGITS: usize = 15;
-
 /// A moment in milliseconds, and what is behind it.
 fn number(text: &[u8]) -> Option<(Timestamp, &[u8])> {
     let (mut millis, mut digits) = (0, 0);
-    for digit in
-        text.iter().map(|byte| byte.wrapping_sub(b'0')).take_while(|digit| *digit < 10).take(MOST_DIGITS + 1)
-    {
-        millis = millis * 10 + u64::from(digit);
+    while let Some(digit @ b'0'..=b'9') = text.get(digits).copied() {
+        millis = millis * 10 + u64::from(digit - b'0');
         digits += 1;
+        // What is longer is not ours.
+        if digits > 15 {
+            return None;
+        }
     }
-    // What is longer is not ours, nor is what would be no number in JSON.
-    if digits == 0 || digits > MOST_DIGITS || (text[0] == b'0' && digits > 1) {
+    // Nor is what would be no number in JSON.
+    if digits == 0 || (text[0] == b'0' && digits > 1) {
         return None;
     }
     Some((Timestamp::from_millis(millis), &text[digits..]))
