@@ -290,6 +290,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_longer_or_shorter_is_another() {
+        let ours = b"0123456789abcdefghijkl";
+        assert!(same(ours, ours) && same(b"", b""));
+        for length in 0..ours.len() {
+            assert!(!same(ours, &ours[..length]) && !same(&ours[..length], ours), "{length}");
+        }
+        // Eight by eight and at the end they are alike.
+        let with_more = [&ours[..16], b"********", &ours[16..]].concat();
+        assert!(!same(ours, &with_more) && !same(&with_more, ours));
+    }
+
+    #[test]
     fn a_ring_without_keys_says_so() {
         assert!(KeyRing::secrets::<&str>(Scheme::Keygrip, &[]).is_empty());
         assert!(!KeyRing::secrets(Scheme::Keygrip, &["key"]).is_empty());

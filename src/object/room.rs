@@ -124,6 +124,18 @@ mod tests {
     }
 
     #[test]
+    fn the_room_of_entries_is_empty_and_not_large() {
+        let keys = |number: usize| (0..number).map(|key| (key.to_string(), 0)).collect::<BTreeMap<_, _>>();
+        let mut object = Object::of(&keys(3)).expect("an object");
+        let room = object.take_room();
+        assert!(object.is_empty() && room.is_empty() && room.capacity() >= 3);
+        object.give_room(room);
+        assert!(object.is_empty() && object.take_room().capacity() >= 3);
+        let mut large = Object::of(&keys(MOST_KEYS + 1)).expect("an object");
+        assert_eq!(large.take_room().capacity(), 0);
+    }
+
+    #[test]
     fn of_what_cannot_be_written_nothing_is_left() {
         assert!(Written::of(&("begun", BTreeMap::from([((1, 2), 3)]))).is_err());
         assert_eq!(&*Written::of(&1).expect("a number"), b"1");

@@ -157,9 +157,11 @@ mod tests {
         let changed = opened(&config);
         changed.data().replace(Object::default());
         State::give_back(changed);
+        assert_eq!(kept(), 0);
         let ended = opened(&config);
         ended.end(Ending::Destroyed);
         State::give_back(ended);
+        assert_eq!(kept(), 0);
         let broken = opened(&config);
         let panics = catch_unwind(AssertUnwindSafe(|| {
             let _data = broken.data();
