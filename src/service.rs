@@ -337,13 +337,15 @@ fn tell(state: &State, mut data: MutexGuard<'_, Data>, response: &mut Response) 
 }
 
 fn add_vary(headers: &mut HeaderMap, name: &HeaderName) {
-    // Responses have few headers: to look at each is faster than to hash.
-    let there = headers.iter().filter(|(name, _)| **name == VARY).any(|(_, value)| {
-        value.as_bytes().split(|b| *b == b',').any(|part| {
-            let part = part.trim_ascii();
-            part == b"*" || part.eq_ignore_ascii_case(name.as_str().as_bytes())
-        })
-    });
+    // Responses have few headers: to look at each name is faster than to hash one.
+    let there = headers.keys().any(|name| *name == VARY);
+    let there = there
+        && headers.get_all(VARY).iter().any(|value| {
+            value.as_bytes().split(|b| *b == b',').any(|part| {
+                let part = part.trim_ascii();
+                part == b"*" || part.eq_ignore_ascii_case(name.as_str().as_bytes())
+            })
+        });
     if !there {
         // As nearly always, a constant.
         let value = if *name == COOKIE { HeaderValue::from_static("cookie") } else { name.clone().into() };

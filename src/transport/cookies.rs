@@ -47,11 +47,12 @@ impl<'a> Cookies<'a> {
         Self { header: Some(header), left: COOKIE_COUNT_LIMIT, name, suffix }
     }
 
+    /// The value of a pair, if its name is the one that is meant.
     #[inline]
-    fn is_meant(&self, name: &[u8]) -> bool {
-        name.len() == self.name.len() + self.suffix.len()
-            && name.starts_with(self.name)
-            && (self.suffix.is_empty() || name.ends_with(self.suffix))
+    fn value(&self, pair: &'a [u8]) -> Option<&'a [u8]> {
+        let rest = pair.trim_ascii_start().strip_prefix(self.name)?.strip_prefix(self.suffix)?;
+        let value = rest.trim_ascii_start().strip_prefix(b"=")?.trim_ascii();
+        Some(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value))
     }
 }
 
@@ -74,12 +75,9 @@ impl<'a> Iterator for Cookies<'a> {
                     header
                 }
             };
-            // Names are short, so that a search that has to be prepared does not pay.
-            if let Some(equals) = pair.iter().position(|byte| *byte == b'=')
-                && self.is_meant(pair[..equals].trim_ascii())
-            {
-                let value = pair[equals + 1..].trim_ascii();
-                return Some(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value));
+            let value = self.value(pair);
+            if value.is_some() {
+                return value;
             }
         }
         None
