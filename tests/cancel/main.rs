@@ -201,7 +201,9 @@ async fn a_dropped_load_is_begun_again_and_a_dropped_save_goes_on() {
 async fn a_commit_is_handed_on_by_who_drops_it() {
     let site = Site::new();
     let mut visitor = site.known("alice").await;
-    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let alive = || Handle::current().metrics().num_alive_tasks();
+    let before = alive();
+    let tasks = || alive() - before;
     let held = site.store.hold(Operation::Set);
     let cookie = visitor.cookie_header("/").unwrap();
     let request = Request::get("/set/a/1").header("cookie", cookie).body(Body::empty()).unwrap();
