@@ -5,7 +5,7 @@ mod node;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::body::Bytes;
 use cookie::SameSite;
@@ -92,7 +92,7 @@ impl Codec {
     #[inline]
     pub(crate) fn decode_noted(
         self,
-        mut data: Bytes,
+        data: Arc<[u8]>,
         layer: &CookieOptions,
         room: Vec<Entry>,
     ) -> Result<Content, BoxError> {
@@ -100,10 +100,9 @@ impl Codec {
             && let Some((head, length)) = plain_header(&data)
             && let Some(entries) = index::entries(&data, length, room)
         {
-            return Ok(Content { head, object: Object::of_text(data, entries) });
+            return Ok(Content { head, object: Object::of_text(data.into(), entries) });
         }
-        data.truncate(index::split(&data).0.len());
-        self.decode(data, layer)
+        self.decode(Bytes::copy_from_slice(index::split(&data).0), layer)
     }
 
     /// Writes a record's data.
@@ -117,20 +116,20 @@ impl Codec {
         self.write(head, object, layer, life, 0).map(bytes)
     }
 
-    /// The same with notes of where the keys lie, and how long the data are without.
+    /// The same with notes of where the keys lie and the tag of this version; that tag, and how long the data are without.
     pub(crate) fn encode_noted(
         self,
         head: &Head,
         object: &Object,
         layer: &CookieOptions,
         life: Life,
-    ) -> Result<(Bytes, usize), BoxError> {
+    ) -> Result<(Bytes, Tag, usize), BoxError> {
         // The object of another layout has members that are not the session's.
         let known = Some(object).filter(|_| self == Self::Native);
         let mut data = self.write(head, object, layer, life, index::room(known))?;
-        let length = data.len();
-        index::append(&mut data, known);
-        Ok((bytes(data), length))
+        let (length, tag) = (data.len(), self.tag(&data));
+        index::append(&mut data, known, tag);
+        Ok((bytes(data), tag, length))
     }
 
     /// `room`: how much of it to leave behind the data.

@@ -18,7 +18,7 @@ use crate::{
     id::StoreKey,
     observe::Watch,
     store::{
-        self, Applied, Call, Connection, Found, Layout, Owner, Record, SharedByPrincipal, SharedStore,
+        self, Applied, Call, Connection, Found, Kept, Layout, Owner, Record, SharedByPrincipal, SharedStore,
         StoreError, StoreErrorKind, When, Which, Written,
     },
 };
@@ -121,7 +121,7 @@ impl Engine {
         repeat: Repeat,
     ) -> Result<Written, StoreError> {
         if let Some(store) = self.at_hand(limits)
-            && let Some(written) = store.set(key, record.noted(key.layout()), when, None)
+            && let Some(written) = store.set(key, &record.noted(key.layout()), when, None)
         {
             return Ok(written);
         }
@@ -276,7 +276,7 @@ pub(crate) struct AtHand<'a> {
 }
 
 impl AtHand<'_> {
-    pub(crate) fn get(&self, key: &StoreKey) -> Option<Record> {
+    pub(crate) fn get(&self, key: &StoreKey) -> Option<Kept> {
         self.measured(Operation::Get, || self.store.get(key))
     }
 
@@ -284,7 +284,7 @@ impl AtHand<'_> {
     pub(crate) fn set(
         &self,
         key: &StoreKey,
-        record: Record,
+        record: &Record,
         when: When,
         told: Option<Timestamp>,
     ) -> Option<Written> {

@@ -6,15 +6,16 @@
 mod merge;
 mod parse;
 mod room;
+mod source;
 
 use std::{borrow::Cow, fmt, mem, ops::Range};
 
-use axum::body::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
     merge::{merge, same_value},
     room::{Written, for_fields, give_back},
+    source::Source,
 };
 use crate::fields;
 
@@ -22,7 +23,7 @@ use crate::fields;
 /// been written since lies in `own`, as if that stood behind it.
 #[derive(Clone, Default)]
 pub(crate) struct Object {
-    source: Bytes,
+    source: Source,
     own: Vec<u8>,
     entries: Vec<Entry>,
 }

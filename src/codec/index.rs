@@ -1,26 +1,28 @@
 //! Where the keys of a record lie, noted behind its text. A store in this process keeps that with the record, so that nobody
 //! has to look for them again.
 //!
-//! For each key how long it is and how long its value is, then in two bytes how long all of these notes are. The text is written by
-//! [`Object::write`], so that more need not be known; of text that comes from elsewhere no key is noted.
+//! For each key how long it is and how long its value is, then in two bytes how long all of these notes are, then the tag, so
+//! that a version of a session is one piece of memory. The text is written by [`Object::write`], so that more need not be known;
+//! of text that comes from elsewhere no key is noted.
 
 use axum::body::Bytes;
 use memchr::memchr;
 
 use crate::{
     object::{Entry, Object},
-    store::Layout,
+    store::{Layout, Tag},
 };
 
-const END: usize = 2;
+/// The length of the notes, and the tag.
+const END: usize = 2 + 8;
 
 /// How much room the notes take as a rule: most lengths fit into seven bits.
 pub(crate) fn room(object: Option<&Object>) -> usize {
     END + object.map_or(0, |object| object.lengths().map(|(_, value)| 1 + size(value)).sum())
 }
 
-/// Notes behind the text where its keys lie; none of them, if that is not to be told.
-pub(crate) fn append(text: &mut Vec<u8>, object: Option<&Object>) {
+/// Notes behind the text where its keys lie, none of them if that is not to be told, and the tag.
+pub(crate) fn append(text: &mut Vec<u8>, object: Option<&Object>, tag: Tag) {
     let end = text.len();
     for (key, value) in object.into_iter().flat_map(Object::lengths) {
         let Some(key) = key else {
@@ -35,12 +37,20 @@ pub(crate) fn append(text: &mut Vec<u8>, object: Option<&Object>) {
         0
     });
     text.extend_from_slice(&length.to_le_bytes());
+    text.extend_from_slice(tag.as_bytes());
 }
 
 /// The text of a record with notes behind it, and the notes.
 pub(crate) fn split(data: &[u8]) -> (&[u8], &[u8]) {
-    let Some((rest, length)) = data.split_last_chunk() else { return (data, &[]) };
-    rest.len().checked_sub(u16::from_le_bytes(*length).into()).map_or((data, &[]), |text| rest.split_at(text))
+    let Some((rest, end)) = data.split_last_chunk::<END>() else { return (data, &[]) };
+    let [low, high, ..] = *end;
+    let length = u16::from_le_bytes([low, high]);
+    rest.len().checked_sub(length.into()).map_or((data, &[]), |text| rest.split_at(text))
+}
+
+/// The tag behind the notes.
+pub(crate) fn tag(data: &[u8]) -> Tag {
+    data.last_chunk().copied().unwrap_or_default().into()
 }
 
 /// Where the members are of the object whose text begins at `start`, if its keys are noted; `room` for them.
@@ -59,15 +69,15 @@ pub(crate) fn entries(data: &[u8], start: usize, room: Vec<Entry>) -> Option<Vec
     Entry::of_lengths(place, std::iter::from_fn(|| Some((length()?, length()?))), room)
 }
 
-/// A record's text with notes behind it.
-pub(crate) fn noted(text: &Bytes, layout: Layout) -> Bytes {
+/// A record's text with notes and its tag behind it.
+pub(crate) fn noted(text: &Bytes, layout: Layout, tag: Tag) -> Bytes {
     let object = match layout {
         Layout::Native => memchr(b'\n', text).and_then(|line| Object::parse_from(text.clone(), line + 1)),
         Layout::Plain => None,
     };
     let mut data = Vec::with_capacity(text.len() + room(object.as_ref()));
     data.extend_from_slice(text);
-    append(&mut data, object.as_ref());
+    append(&mut data, object.as_ref(), tag);
     data.into_boxed_slice().into()
 }
 
@@ -107,7 +117,8 @@ mod tests {
         for json in ["{}", "{\"a\":1}", "{\"a\":1,\"bc\":[2,3]}", &long] {
             let object = Object::parse(Bytes::copy_from_slice(json.as_bytes()));
             let mut notes = Vec::new();
-            append(&mut notes, object.as_ref());
+            append(&mut notes, object.as_ref(), [7; 8].into());
+            assert_eq!(tag(&notes), [7; 8].into());
             assert_eq!(notes.len(), room(object.as_ref()), "{json}");
         }
         assert_eq!(room(None), END);

@@ -47,6 +47,8 @@ fn the_usual_header_is_read_without_a_parser() {
     }
 }
 
+const TAG: [u8; 8] = *b"the tag.";
+
 #[test]
 fn notes_say_where_the_keys_lie() {
     let text = |json: &str| format!("{{\"v\":1,\"created\":1}}\n{json}");
@@ -64,12 +66,13 @@ fn notes_say_where_the_keys_lie() {
         ("no object", 0),
     ] {
         let text = Bytes::from(text(json));
-        let data = index::noted(&text, Layout::Native);
+        let data = index::noted(&text, Layout::Native, TAG.into());
+        assert_eq!(index::tag(&data), TAG.into());
         let (without, notes) = index::split(&data);
         assert_eq!((without, notes.len()), (&*text, length), "{json}");
         let (plain, noted) = (
             Codec::Native.decode(text, &CookieOptions::new()),
-            Codec::Native.decode_noted(data, &CookieOptions::new(), Vec::new()),
+            Codec::Native.decode_noted((*data).into(), &CookieOptions::new(), Vec::new()),
         );
         match (plain, noted) {
             (Ok(plain), Ok(noted)) => assert!(plain.object.iter().eq(noted.object.iter()), "{json}"),
@@ -77,7 +80,7 @@ fn notes_say_where_the_keys_lie() {
         }
     }
     let plain = Bytes::from_static(b"{\"cookie\":{}}");
-    assert_eq!(index::split(&index::noted(&plain, Layout::Plain)), (&*plain, &[][..]));
+    assert_eq!(index::split(&index::noted(&plain, Layout::Plain, TAG.into())), (&*plain, &[][..]));
 }
 
 #[test]
@@ -93,15 +96,16 @@ fn notes_that_do_not_fit_are_not_followed() {
             .map(|(key, value)| format!("{key}={}", String::from_utf8_lossy(value)))
             .collect::<Vec<_>>()
     };
-    let good = index::noted(&text, Layout::Native).to_vec();
-    let notes = good.len() - text.len() - 2;
+    let good = index::noted(&text, Layout::Native, TAG.into()).to_vec();
+    let notes = good.len() - text.len() - 2 - TAG.len();
     for i in text.len()..text.len() + notes {
         let mut bad = good.clone();
         bad[i] ^= 2;
         assert_eq!(decode(bad), ["a=1", "b=22"], "{i}");
     }
     assert!(index::split(b"").0.is_empty());
-    assert_eq!(index::split(b"\xff\xff"), (&b"\xff\xff"[..], &[][..]), "more notes than there is text");
+    let more = [&b"\xff\xff"[..], &TAG].concat();
+    assert_eq!(index::split(&more), (&*more, &[][..]), "more notes than there is text");
 }
 
 #[test]

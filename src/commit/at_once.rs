@@ -55,11 +55,11 @@ pub(super) fn at_once(state: &State, data: &mut Data, intent: Intent) -> Option<
     };
     let told = config.clock.told(now);
     let (place, written) = match &data.origin {
-        Some(origin) => (None, store.set(&origin.key, record, When::Tagged(origin.tag), told)),
+        Some(origin) => (None, store.set(&origin.key, &record, When::Tagged(origin.tag), told)),
         None => {
             let id = data.new_id.clone().unwrap_or_else(SessionId::random);
             let key = config.key(&id);
-            let written = store.set(&key, record, When::Absent, told);
+            let written = store.set(&key, &record, When::Absent, told);
             (Some((id, key)), written)
         }
     };

@@ -68,16 +68,16 @@ pub(super) fn version(
         config.codec.encode_noted(&head, object, &config.cookie, life)
     } else {
         config.codec.encode(&head, object, &config.cookie, life).map(|text| {
-            let bytes = text.len();
-            (text, bytes)
+            let (tag, bytes) = (config.codec.tag(&text), text.len());
+            (text, tag, bytes)
         })
     };
-    let (encoded, bytes) =
+    let (encoded, tag, bytes) =
         encoded.map_err(|e| Error::new(Kind::Data("cannot be encoded".into(), Some(e))))?;
     if bytes > config.max_size {
         return Err(Error::new(Kind::TooLarge { size: bytes, limit: config.max_size }));
     }
-    let (tag, principal) = (config.codec.tag(&encoded[..bytes]), data.principal().map(Into::into));
+    let principal: Option<Box<str>> = data.principal().map(Into::into);
     let record = Record { tag, expires_at: life.store, principal: principal.clone(), data: encoded };
     Ok((record, Version { tag, principal, head, life, at: now, edition: data.edition, bytes }))
 }

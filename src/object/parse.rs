@@ -4,7 +4,7 @@ use std::{collections::HashSet, ops::Range};
 
 use axum::body::Bytes;
 
-use super::{Entry, Object, Place, read_value, text_at};
+use super::{Entry, Object, Place, Source, read_value, text_at};
 use crate::scan::{Scanner, Window};
 
 /// Room for as many entries is made at first.
@@ -55,7 +55,7 @@ impl Object {
         if !scanner.is_over() || (scanner.is_wide() && str::from_utf8(text).is_err()) {
             return None;
         }
-        let mut object = Self { source, own, entries };
+        let mut object = Self { source: source.into(), own, entries };
         if marks.may_repeat {
             object.keep_last();
         }
@@ -63,7 +63,7 @@ impl Object {
     }
 
     /// An object whose entries are known to lie in its text.
-    pub(crate) fn of_text(source: Bytes, entries: Vec<Entry>) -> Self {
+    pub(crate) fn of_text(source: Source, entries: Vec<Entry>) -> Self {
         Self { source, own: Vec::new(), entries }
     }
 
@@ -73,7 +73,7 @@ impl Object {
         for entry in &entries {
             marks.note(text_at(&[], &own, entry.key));
         }
-        let mut object = Self { source: Bytes::new(), own, entries };
+        let mut object = Self { source: Source::default(), own, entries };
         if marks.may_repeat {
             object.keep_last();
         }

@@ -1,3 +1,5 @@
+use axum::body::Bytes;
+
 use super::{
     parse::{Marks, USUAL_KEYS},
     *,
@@ -110,7 +112,7 @@ fn keys_are_told_apart_however_many_they_are() {
             Entry { key: (from, own.len()), value: (from, from) }
         });
         let entries = entries.collect();
-        Object { source: Bytes::new(), own, entries }.repeats()
+        Object { source: Source::default(), own, entries }.repeats()
     };
     for many in [1, 2, 8, 9, 64, 65, 300, 2_000] {
         let mut keys: Vec<_> = (0..many).map(|i| format!("key{i}")).collect();

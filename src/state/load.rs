@@ -15,7 +15,7 @@ use crate::{
     id::StoreKey,
     observe::Sight,
     rules::Ending,
-    store::{Record, StoreError, StoreErrorKind, Tag},
+    store::{Kept, Record, StoreError, StoreErrorKind, Tag},
     takeover::take_over,
     transport::{Presented, Signature},
 };
@@ -78,7 +78,7 @@ impl State {
             // In its place at once; nobody sees it before the lock is given back.
             let Data { origin, base, .. } = &mut *data;
             let origin = origin.insert(Origin::new(id, key, signature));
-            match store.get(&origin.key).map(|record| self.read(record, true, base)) {
+            match store.get(&origin.key).map(|kept| self.read_kept(kept, base)) {
                 None => {
                     let key = data.origin.take().map(|origin| origin.key);
                     key.inspect(|key| self.take_note(&mut data, way, key));
@@ -139,8 +139,7 @@ impl State {
             found => found,
         };
         let mut content = Content::default();
-        let read =
-            |found: Option<Record>| found.map(|record| self.read(record, false, &mut content)).transpose();
+        let read = |found: Option<Record>| found.map(|record| self.read(record, &mut content)).transpose();
         let label = match found.and_then(read) {
             Ok(Some(label)) => label,
             Ok(None) => {
@@ -172,18 +171,22 @@ impl State {
         }
     }
 
-    /// Reads what the store has found into `content`. `noted`: with notes behind the text.
-    #[inline]
-    fn read(&self, record: Record, noted: bool, content: &mut Content) -> Result<Label, StoreError> {
+    /// Reads what the store has found into `content`.
+    fn read(&self, record: Record, content: &mut Content) -> Result<Label, StoreError> {
         let Record { tag, expires_at, principal, data } = record;
+        let bytes = data.len();
+        *content = self.config.codec.decode(data, &self.config.cookie).map_err(StoreError::corrupt)?;
+        Ok(Label { tag, expires_at, principal, bytes })
+    }
+
+    /// The same of a record as a store in this process keeps it.
+    #[inline]
+    fn read_kept(&self, kept: Kept, content: &mut Content) -> Result<Label, StoreError> {
+        let Kept { expires_at, principal, data } = kept;
         let Config { codec, cookie, .. } = &*self.config;
-        let bytes = if noted { index::split(&data).0.len() } else { data.len() };
+        let (tag, bytes) = (index::tag(&data), index::split(&data).0.len());
         // Not of a copy of them: they are shared with other threads, so each copy is counted twice.
-        let read = if noted {
-            codec.decode_noted(data, cookie, content.object.take_room())
-        } else {
-            codec.decode(data, cookie)
-        };
+        let read = codec.decode_noted(data, cookie, content.object.take_room());
         *content = read.map_err(StoreError::corrupt)?;
         Ok(Label { tag, expires_at, principal, bytes })
     }

@@ -48,7 +48,7 @@ mod three_method;
 #[cfg(any(feature = "tower-sessions-store", feature = "tower-sessions-014-store"))]
 mod tower_sessions;
 
-use std::{fmt, future::Future};
+use std::{fmt, future::Future, sync::Arc};
 
 use axum::body::Bytes;
 use rand::RngCore;
@@ -102,7 +102,7 @@ impl Record {
     /// buffer.
     pub(crate) fn noted(&self, layout: Layout) -> Self {
         let Self { tag, expires_at, ref principal, ref data } = *self;
-        Self { tag, expires_at, principal: principal.clone(), data: index::noted(data, layout) }
+        Self { tag, expires_at, principal: principal.clone(), data: index::noted(data, layout, tag) }
     }
 }
 
@@ -393,12 +393,26 @@ pub trait Store: Send + Sync + 'static {
     }
 }
 
-/// Calls of a store that are over when they return. Its records have notes of where their keys lie behind the text. `told`: the
-/// time, if the machine's clock has just said it.
+/// A record as a store in this process keeps it: its text, notes of where the keys lie, and its tag in one piece of memory.
+#[doc(hidden)]
+pub struct Kept {
+    pub expires_at: Timestamp,
+    pub principal: Option<Box<str>>,
+    pub data: Arc<[u8]>,
+}
+
+// As of a record.
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").field("bytes", &self.data.len()).finish_non_exhaustive()
+    }
+}
+
+/// Calls of a store that are over when they return. `told`: the time, if the machine's clock has just said it.
 #[doc(hidden)]
 pub trait AtHand: Sync {
-    fn get(&self, key: &StoreKey) -> Option<Record>;
-    /// Keeps the record's data themselves. `None`: there is no room for them at once, and perhaps some can be made.
-    fn set(&self, key: &StoreKey, record: Record, when: When, told: Option<Timestamp>) -> Option<Written>;
+    fn get(&self, key: &StoreKey) -> Option<Kept>;
+    /// The record's data have notes and its tag behind the text. `None`: there is no room for them at once, and perhaps some can be made.
+    fn set(&self, key: &StoreKey, record: &Record, when: When, told: Option<Timestamp>) -> Option<Written>;
     fn touch(&self, key: &StoreKey, expires_at: Timestamp, told: Option<Timestamp>) -> bool;
 }

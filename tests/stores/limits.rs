@@ -252,18 +252,28 @@ async fn what_needs_no_waiting_is_answered_at_once() {
     let (first, next) = (record(&clock, 10), record(&clock, 20));
     let (session, other) = (create(&store, &first).await.unwrap(), create(&store, &first).await.unwrap());
     let at_hand = store.at_hand().unwrap();
-    // Behind the text there are notes, here none.
-    let noted = |record: &Record| Record { data: [&*record.data, &[0, 0]].concat().into(), ..record.clone() };
+    // Behind the text there are notes, here none, and the tag.
+    let noted = |record: &Record| {
+        let data = [&*record.data, &[0, 0], record.tag.as_bytes()].concat();
+        Record { data: data.into(), ..record.clone() }
+    };
     let read = |key: &StoreKey| at_hand.get(key);
-    assert_eq!((read(&session).as_ref(), read(&key())), (Some(&noted(&first)), None));
-    assert_eq!(at_hand.set(&session, noted(&next), When::Present, None), Some(Written::Done));
+    let is = |key: &StoreKey, record: &Record| {
+        let kept = read(key).unwrap();
+        assert_eq!((&*kept.data, kept.expires_at), (&*noted(record).data, record.expires_at));
+        assert_eq!(kept.principal, record.principal);
+    };
+    assert!(read(&key()).is_none());
+    is(&session, &first);
+    assert_eq!(at_hand.set(&session, &noted(&next), When::Present, None), Some(Written::Done));
     assert_eq!(store.get(&session).await.unwrap().as_ref(), Some(&next));
-    assert_eq!((read(&session), read(&other)), (Some(noted(&next)), Some(noted(&first))));
+    is(&session, &next);
+    is(&other, &first);
     assert!(at_hand.touch(&session, Timestamp::MAX, None));
     assert!(!at_hand.touch(&key(), Timestamp::MAX, None));
     assert_eq!(read(&session).unwrap().expires_at, Timestamp::MAX);
     assert!(
-        at_hand.set(&key(), noted(&first), When::Absent, None).is_none(),
+        at_hand.set(&key(), &noted(&first), When::Absent, None).is_none(),
         "room may have to be made for it"
     );
     assert_eq!((store.held(), store.name()), (Some(2), "memory"));
@@ -279,9 +289,9 @@ async fn a_stored_record_does_not_hold_on_to_the_callers_buffer() {
     let key = create(&store, &record).await.unwrap();
     drop(record);
     assert!(buffer.is_unique(), "the store keeps a megabyte alive for ten bytes");
-    let found = store.get(&key).await.unwrap().unwrap();
-    let again = store.get(&key).await.unwrap().unwrap();
-    assert_eq!(found.data.as_ptr(), again.data.as_ptr(), "reads share the bytes");
+    let at_hand = store.at_hand().unwrap();
+    let (found, again) = (at_hand.get(&key).unwrap(), at_hand.get(&key).unwrap());
+    assert_eq!(found.data.as_ptr(), again.data.as_ptr(), "reads of requests share the bytes");
 }
 
 #[tokio::test(flavor = "multi_thread")]

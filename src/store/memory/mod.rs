@@ -15,7 +15,7 @@ use self::{
     shared::{SHARDS, Shared},
 };
 use super::{
-    AtHand, ByPrincipal, Found, Layout, Owner, Record, Store, StoreError, StoreErrorKind, When, Which,
+    AtHand, ByPrincipal, Found, Kept, Layout, Owner, Record, Store, StoreError, StoreErrorKind, When, Which,
     Written,
 };
 use crate::{
@@ -116,7 +116,7 @@ impl MemoryStore {
     }
 
     /// `copy`: what is wanted of the session that is there.
-    fn read(&self, key: &StoreKey, copy: impl FnOnce(&Slot) -> Record) -> Option<Record> {
+    fn read<R>(&self, key: &StoreKey, copy: impl FnOnce(&Slot) -> R) -> Option<R> {
         let now = self.now(None);
         let (index, key, _) = locate(key);
         let shard = self.shared.read(index);
@@ -139,8 +139,8 @@ impl MemoryStore {
         alive
     }
 
-    /// One try at a write, which takes the record's data: `None` if there is no room for it.
-    fn try_set(&self, key: &StoreKey, record: &mut Record, when: When, now: Timestamp) -> Option<Written> {
+    /// One try at a write: `None` if there is no room for it.
+    fn try_set(&self, key: &StoreKey, record: &Record, when: When, now: Timestamp) -> Option<Written> {
         let (whole, (index, key, layout)) = (key, locate(key));
         let mut shard = self.shared.write(index);
         let there = shard.slot(&key);
@@ -168,7 +168,7 @@ impl MemoryStore {
         &self,
         (old, when): (&StoreKey, When),
         new: &StoreKey,
-        record: &mut Record,
+        record: &Record,
         now: Timestamp,
     ) -> Option<Written> {
         let whole = new;
@@ -322,8 +322,8 @@ impl Store for MemoryStore {
     }
 
     async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
-        let (now, mut own) = (self.now(None), record.noted(key.layout()));
-        self.make(Size::of(&own), now, || self.try_set(key, &mut own, when, now)).await
+        let (now, own) = (self.now(None), record.noted(key.layout()));
+        self.make(Size::of(&own), now, || self.try_set(key, &own, when, now)).await
     }
 
     async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
@@ -345,8 +345,8 @@ impl Store for MemoryStore {
         new: &StoreKey,
         record: &Record,
     ) -> Result<Written, StoreError> {
-        let (now, mut own) = (self.now(None), record.noted(new.layout()));
-        self.make(Size::of(&own), now, || self.try_rotate((old, when), new, &mut own, now)).await
+        let (now, own) = (self.now(None), record.noted(new.layout()));
+        self.make(Size::of(&own), now, || self.try_rotate((old, when), new, &own, now)).await
     }
 
     fn at_hand(&self) -> Option<&dyn AtHand> {
@@ -363,19 +363,13 @@ impl Store for MemoryStore {
 }
 
 impl AtHand for MemoryStore {
-    fn get(&self, key: &StoreKey) -> Option<Record> {
-        self.read(key, Slot::noted)
+    fn get(&self, key: &StoreKey) -> Option<Kept> {
+        self.read(key, Slot::kept)
     }
 
     // Room for it may have to be made, which other tasks need not wait for.
-    fn set(
-        &self,
-        key: &StoreKey,
-        mut record: Record,
-        when: When,
-        told: Option<Timestamp>,
-    ) -> Option<Written> {
-        self.try_set(key, &mut record, when, self.now(told))
+    fn set(&self, key: &StoreKey, record: &Record, when: When, told: Option<Timestamp>) -> Option<Written> {
+        self.try_set(key, record, when, self.now(told))
     }
 
     fn touch(&self, key: &StoreKey, expires_at: Timestamp, told: Option<Timestamp>) -> bool {

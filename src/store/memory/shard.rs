@@ -3,8 +3,8 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hash, Hasher},
-    mem,
     ops::Add,
+    sync::Arc,
 };
 
 use axum::body::Bytes;
@@ -14,7 +14,7 @@ use crate::{
     clock::Timestamp,
     codec::index,
     id::StoreKey,
-    store::{Found, Record, Tag},
+    store::{Found, Kept, Record, Tag},
 };
 
 /// What a session takes beside its data and its principal, in bytes: its place in a table that is on average
@@ -61,19 +61,9 @@ impl Hasher for AsItIs {
 /// lies in the table, the rest behind a pointer.
 pub(super) struct Slot {
     expires_at: Timestamp,
-    rest: Box<Rest>,
-}
-
-struct Rest {
-    tag: Tag,
     owned: Option<Box<Owned>>,
-    data: Bytes,
-}
-
-impl Rest {
-    fn of(record: &mut Record, owned: Option<Box<Owned>>) -> Self {
-        Self { tag: record.tag, owned, data: mem::take(&mut record.data) }
-    }
+    /// With notes and the tag behind the text.
+    data: Arc<[u8]>,
 }
 
 impl Slot {
@@ -81,44 +71,37 @@ impl Slot {
         self.expires_at > now
     }
 
-    fn of(record: &mut Record, owned: Option<Box<Owned>>) -> Self {
-        Self { expires_at: record.expires_at, rest: Box::new(Rest::of(record, owned)) }
+    fn of(record: &Record, owned: Option<Box<Owned>>) -> Self {
+        Self { expires_at: record.expires_at, owned, data: (*record.data).into() }
     }
 
-    /// Puts another record in the place of this one.
-    fn put(&mut self, record: &mut Record, owned: Option<Box<Owned>>) {
-        self.expires_at = record.expires_at;
-        *self.rest = Rest::of(record, owned);
-    }
-
-    /// The record as it is kept, with notes behind the text.
-    pub(super) fn noted(&self) -> Record {
-        let Rest { tag, owned, data } = &*self.rest;
-        let principal = owned.as_ref().map(|owned| owned.principal.clone());
-        Record { tag: *tag, expires_at: self.expires_at, principal, data: data.clone() }
+    /// The record as it is kept.
+    pub(super) fn kept(&self) -> Kept {
+        let principal = self.owned().map(|owned| owned.principal.clone());
+        Kept { expires_at: self.expires_at, principal, data: self.data.clone() }
     }
 
     pub(super) fn record(&self) -> Record {
-        let mut record = self.noted();
-        record.data.truncate(text(&record.data).len());
-        record
+        let principal = self.owned().map(|owned| owned.principal.clone());
+        let data = Bytes::copy_from_slice(text(&self.data));
+        Record { tag: self.tag(), expires_at: self.expires_at, principal, data }
     }
 
     /// The session as its owner finds it; none if it is nobody's.
     pub(super) fn found(&self) -> Option<Found> {
-        Some(Found { digest: self.rest.owned.as_ref()?.digest, record: self.record() })
+        Some(Found { digest: self.owned()?.digest, record: self.record() })
     }
 
     pub(super) fn owned(&self) -> Option<&Owned> {
-        self.rest.owned.as_deref()
+        self.owned.as_deref()
     }
 
     pub(super) fn tag(&self) -> Tag {
-        self.rest.tag
+        index::tag(&self.data)
     }
 
     pub(super) fn size(&self) -> Size {
-        Size::one(text(&self.rest.data), self.owned().map(|owned| &*owned.principal))
+        Size::one(text(&self.data), self.owned().map(|owned| &*owned.principal))
     }
 }
 
@@ -207,17 +190,17 @@ impl Shard {
     /// Whose a record under the key will be: known already, if it is whose it was.
     pub(super) fn owned(&self, slot: &SlotKey, key: &StoreKey, record: &Record) -> Option<Box<Owned>> {
         let principal = record.principal.as_deref()?;
-        let known = self.slots.get(slot).and_then(|slot| slot.rest.owned.as_ref());
+        let known = self.slots.get(slot).and_then(|slot| slot.owned.as_ref());
         let known = known.filter(|owned| *owned.principal == *principal).cloned();
         Some(known.unwrap_or_else(|| Owned::new(key, principal)))
     }
 
-    /// Stores a session, in the place of what is under the key, and takes the record's data for that. Returns the size of what was swept to make
-    /// room for it, and of that only.
+    /// Stores a session, in the place of what is under the key. Returns the size of what was swept to make room for it, and of
+    /// that only.
     pub(super) fn insert(
         &mut self,
         key: SlotKey,
-        (record, owned): (&mut Record, Option<Box<Owned>>),
+        (record, owned): (&Record, Option<Box<Owned>>),
         owners: &Owners,
         now: Timestamp,
     ) -> Size {
@@ -227,7 +210,7 @@ impl Shard {
         if let Some(taken) = self.slots.get_mut(&key) {
             self.earliest = earlier(self.earliest, record.expires_at);
             let before = taken.owned().map(|owned| owned.by);
-            taken.put(record, owned);
+            *taken = Slot::of(record, owned);
             if before != owner {
                 owner.inspect(|by| owners.add(*by, place));
                 before.inspect(|by| owners.remove(*by, place));

@@ -15,10 +15,10 @@ fn full(room: usize, dead: usize) -> (Shard, Owners) {
 fn put(shard: &mut Shard, owners: &Owners, end: u64, now: u64) -> usize {
     let data = Bytes::from_static(b"{}");
     let expires_at = Timestamp::from_millis(end);
-    let mut record = Record { tag: Tag::random(), expires_at, principal: None, data };
+    let record = Record { tag: Tag::random(), expires_at, principal: None, data };
     let number = (shard.slots.len() as u64 + now).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let key = SlotKey(number.swap_bytes(), 0);
-    shard.insert(key, (&mut record, None), owners, Timestamp::from_millis(now)).entries
+    shard.insert(key, (&record, None), owners, Timestamp::from_millis(now)).entries
 }
 
 #[test]
