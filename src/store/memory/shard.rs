@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What a session takes beside its data and its principal, in bytes: its place in a table that is on average
-/// half full, and three allocations.
+/// half full, notes, and an allocation.
 const OVERHEAD: usize = 200;
 /// What it takes more if it belongs to somebody: its digest, and its entry in the index.
 const OWNED: usize = 160;
