@@ -12,11 +12,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::Path, http::Request, http::StatusCode, routing::get};
-use axum_generic_session::{
-    Error, Map, MaxAge, MemoryStore, Session, SessionId, SessionLayer, Store, StoreKey, Timestamp,
-    store::{Record, StoreError, When, Written},
-    testing::Client,
-};
+use axum_generic_session::{Error, Map, MaxAge, Session, testing::Client};
 use serde_json::{Value, json};
 use site::{COOKIE, Site};
 use tower::ServiceExt;
@@ -172,35 +168,20 @@ async fn a_kept_handle_stays_its_own() {
     assert_eq!(site.data_of(&alice).await, Some(json!({"user": "alice", "later": 1})));
 }
 
-/// A store of which it is known whether anybody still has it.
-struct Held(MemoryStore, #[allow(dead_code, reason = "it is counted")] Arc<()>);
-
-impl Store for Held {
-    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        self.0.get(key).await
-    }
-    async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
-        self.0.set(key, record, when).await
-    }
-    async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
-        self.0.touch(key, expires_at).await
-    }
-    async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
-        self.0.destroy(key).await
-    }
-}
-
 #[tokio::test]
-async fn a_layer_that_is_gone_keeps_no_store() {
+async fn a_layer_that_is_gone_keeps_nothing_alive() {
     let held = Arc::new(());
-    let layer = SessionLayer::new(Held(MemoryStore::new(), held.clone())).defer(true);
-    let page = |session: Session| async move { session.insert("n", 1).await };
-    let app = Router::new().route("/", get(page)).route("/plain", get(|| async {})).layer(layer);
-    let mut visitor = Client::new(app);
-    for path in ["/", "/plain", "/"] {
-        let _ = visitor.get(path).await.expect_status(200);
+    let settings = held.clone();
+    let site = Site::with(|layer| {
+        layer.defer(true).commit_on(move |status| {
+            let _mine = &settings;
+            !status.is_server_error()
+        })
+    });
+    let mut visitor = site.known("alice").await;
+    for path in ["/read", "/set/a/1"] {
+        let _ = visitor.get(path).await;
     }
-    assert!(visitor.cookie(COOKIE).is_some_and(|id| SessionId::parse(id).is_some()));
-    drop(visitor);
+    drop((visitor, site));
     assert_eq!(Arc::strong_count(&held), 1);
 }
