@@ -28,6 +28,7 @@
 mod cached;
 #[cfg(feature = "store-contract")]
 pub mod contract;
+mod at_hand;
 mod erased;
 mod error;
 mod predecessor;
@@ -48,13 +49,15 @@ mod three_method;
 #[cfg(any(feature = "tower-sessions-store", feature = "tower-sessions-014-store"))]
 mod tower_sessions;
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, future::Future};
 
 use axum::body::Bytes;
 use rand::RngCore;
 use sha1::{Digest, Sha1};
 use tokio::{sync::watch, time::Instant};
 
+#[doc(hidden)]
+pub use self::at_hand::{AtHand, Kept};
 pub(crate) use self::erased::{Call, SharedByPrincipal, SharedStore};
 pub(crate) use self::error::BoxError;
 #[cfg(feature = "memory-store")]
@@ -391,28 +394,4 @@ pub trait Store: Send + Sync + 'static {
     fn name(&self) -> &'static str {
         "custom"
     }
-}
-
-/// A record as a store in this process keeps it: its text, notes of where the keys lie, and its tag in one piece of memory.
-#[doc(hidden)]
-pub struct Kept {
-    pub expires_at: Timestamp,
-    pub principal: Option<Box<str>>,
-    pub data: Arc<[u8]>,
-}
-
-// As of a record.
-impl fmt::Debug for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept").field("bytes", &self.data.len()).finish_non_exhaustive()
-    }
-}
-
-/// Calls of a store that are over when they return. `told`: the time, if the machine's clock has just said it.
-#[doc(hidden)]
-pub trait AtHand: Sync {
-    fn get(&self, key: &StoreKey) -> Option<Kept>;
-    /// The record's data have notes and its tag behind the text. `None`: there is no room for them at once, and perhaps some can be made.
-    fn set(&self, key: &StoreKey, record: &Record, when: When, told: Option<Timestamp>) -> Option<Written>;
-    fn touch(&self, key: &StoreKey, expires_at: Timestamp, told: Option<Timestamp>) -> bool;
 }
