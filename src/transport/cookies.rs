@@ -50,7 +50,12 @@ impl<'a> Cookies<'a> {
     /// The value of a pair, if its name is the one that is meant.
     #[inline]
     fn value(&self, pair: &'a [u8]) -> Option<&'a [u8]> {
-        let rest = pair.trim_ascii_start().strip_prefix(self.name)?.strip_prefix(self.suffix)?;
+        let mut rest = pair.trim_ascii_start().strip_prefix(self.name)?;
+        // To compare nothing takes glibc 100 ns where its address is that of no page: AVX-512 loads it, and the processor
+        // finds out by a detour that it need not.
+        if !self.suffix.is_empty() {
+            rest = rest.strip_prefix(self.suffix)?;
+        }
         let value = rest.trim_ascii_start().strip_prefix(b"=")?.trim_ascii();
         Some(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value))
     }
