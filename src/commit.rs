@@ -9,7 +9,7 @@ mod version;
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, MutexGuard, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
 };
 
@@ -33,7 +33,7 @@ use crate::{
     id::{SessionId, StoreKey},
     lifetime::Life,
     rules::{Action, Ending, decide},
-    state::{Data, Edits, Intent, Owed, State},
+    state::{Data, Due, Edits, Frame, Intent, Owed, State},
     store::{When, Written},
     takeover,
     transport::Presented,
@@ -99,30 +99,39 @@ impl Drop for Committing {
     }
 }
 
-/// Closes the session where that takes no waiting: after requests that have changed nothing, which are most, and where the
-/// store is at hand. What is owed is to be told. `None`: it takes a [`Committing`].
+/// Closes the session of who has it alone, where that takes no waiting: after requests that have changed nothing, which are
+/// most, and where the store is at hand. What is due is to be told. `None`: it takes a [`Committing`].
 #[inline]
-pub(crate) fn close_at_once(state: &Arc<State>) -> Option<Result<MutexGuard<'_, Data>, Error>> {
-    // A commit holds the state too; with no other handle left there is none.
-    let _mine = match Arc::strong_count(state) {
-        1 => None,
-        _ => Some(state.committing.try_enter()?),
-    };
+pub(crate) fn close_alone(state: &mut State) -> Option<Result<Option<Due>, Error>> {
+    // A commit would hold it too, so there is none.
+    let (frame, data, intent) = state.parted();
+    let closed = close(frame, data, intent)?;
+    Some(closed.inspect_err(|error| state.failed(error)))
+}
+
+/// The same where others may have it, too.
+pub(crate) fn close_shared(state: &State) -> Option<Result<Option<Due>, Error>> {
+    let _mine = state.committing.try_enter()?;
     let (mut data, intent) = state.data_and_intent();
-    let idle = if state.is_loaded() {
-        !state.flags.degraded.load(Relaxed) && state.is_steady(&data, intent)
+    let closed = close(state, &mut data, intent)?;
+    drop(data);
+    Some(closed.inspect_err(|error| state.failed(error)))
+}
+
+#[inline]
+fn close(frame: &Frame, data: &mut Data, intent: Intent) -> Option<Result<Option<Due>, Error>> {
+    let idle = if frame.is_loaded() {
+        !frame.flags.degraded.load(Relaxed) && frame.is_steady(data, intent)
     } else if matches!(intent.ending, Ending::None | Ending::Renewed) {
         true
     } else {
         return None;
     };
-    if !idle && let Err(error) = at_once(state, &mut data, intent)? {
-        drop(data);
-        state.failed(&error);
+    if !idle && let Err(error) = at_once(frame, data, intent)? {
         return Some(Err(error));
     }
-    state.flags.closed.store(true, Relaxed);
-    Some(Ok(data))
+    frame.flags.closed.store(true, Relaxed);
+    Some(Ok(data.take_due()))
 }
 
 /// Commits what the request has changed so far. Runs to its end even if its caller is dropped.
@@ -214,16 +223,16 @@ async fn carry_out(state: &State, Decision { action, intent, now, group }: Decis
 }
 
 /// There is nothing to do about an intent.
-fn leave(state: &State, intent: Intent) {
+fn leave(frame: &Frame, intent: Intent) {
     // What is held back may still be wanted, and a logout stands until something is written.
-    if !state.flags.prevent_save.load(Relaxed) && intent.ending != Ending::Destroyed {
-        state.settle(intent);
+    if !frame.flags.prevent_save.load(Relaxed) && intent.ending != Ending::Destroyed {
+        frame.settle(intent);
     }
 }
 
-fn owe_cookie(state: &State, data: &mut Data, life: impl Fn(CookieLife) -> CookieLife) {
-    let now = state.config.clock.now();
-    let (_, fresh) = state.facts(data, state.intent(), now);
+fn owe_cookie(frame: &Frame, data: &mut Data, life: impl Fn(CookieLife) -> CookieLife) {
+    let now = frame.config.clock.now();
+    let (_, fresh) = frame.facts(data, frame.intent(), now);
     let options = data.cookie().cloned().map(Box::new);
     data.owed = Some(Owed::Cookie { options, life: life(fresh.cookie), at: now });
 }
@@ -342,8 +351,8 @@ async fn touch(state: &State) -> Result<Saved, Error> {
 }
 
 /// What became of a session that was to be extended.
-fn touched(state: &State, data: &mut Data, alive: bool, life: Life) -> Saved {
-    let config = &*state.config;
+fn touched(frame: &Frame, data: &mut Data, alive: bool, life: Life) -> Saved {
+    let config = &*frame.config;
     let Some(origin) = data.origin.as_mut() else { return Saved::Unchanged };
     if !alive {
         config.observer.not_touched(&origin.key);
@@ -353,7 +362,7 @@ fn touched(state: &State, data: &mut Data, alive: bool, life: Life) -> Saved {
     origin.expires_at = origin.expires_at.max(life.store);
     let stale = origin.signature.renew();
     if stale || !config.lifetime.silent {
-        owe_cookie(state, data, |fresh| fresh);
+        owe_cookie(frame, data, |fresh| fresh);
     }
     Saved::Touched
 }

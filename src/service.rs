@@ -6,7 +6,7 @@ use std::{
     marker::PhantomData,
     mem,
     pin::Pin,
-    sync::{Arc, MutexGuard, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
 };
 
@@ -23,14 +23,14 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    commit::{Committing, close_at_once},
+    commit::{Committing, close_alone, close_shared},
     config::Config,
     cookie::path_matches,
     error::{Error, Operation},
     hooks::Later,
     layer::SessionLayer,
     slot::Slot,
-    state::{Data, Load, Owed, State},
+    state::{Due, Frame, Load, Owed, State},
     transport::Issue,
 };
 
@@ -213,7 +213,7 @@ where
                 }
                 StepProj::Handling { future } => {
                     let mut response = ready!(future.poll(cx))?.into_response();
-                    let Some(state) = this.state.take() else { return Poll::Ready(Ok(response)) };
+                    let Some(mut state) = this.state.take() else { return Poll::Ready(Ok(response)) };
                     if !state.is_asked_for() {
                         State::give_back(state);
                         return Poll::Ready(Ok(response));
@@ -222,10 +222,26 @@ where
                         this.step.set(Step::Closing { close: Box::pin(discard(state, response)) });
                         continue;
                     }
-                    let closed = close_at_once(&state);
-                    let next = match closed.map(|data| data.map(|data| tell(&state, data, &mut response))) {
-                        Some(Ok(())) => {
-                            State::give_back(state);
+                    let closed = match Arc::get_mut(&mut state) {
+                        // As nearly always: what is left of it is used again.
+                        Some(own) => close_alone(own).map(|closed| {
+                            closed.map(|due| {
+                                tell(own, due, &mut response);
+                                own.clear()
+                            })
+                        }),
+                        None => close_shared(&state).map(|closed| {
+                            closed.map(|due| {
+                                tell(&state, due, &mut response);
+                                false
+                            })
+                        }),
+                    };
+                    let next = match closed {
+                        Some(Ok(spare)) => {
+                            if spare {
+                                State::keep(state);
+                            }
                             return Poll::Ready(Ok(response));
                         }
                         Some(Err(error)) => Step::Closing { close: Box::pin(fail(state, response, error)) },
@@ -268,7 +284,8 @@ impl<S: Service<R>, R> fmt::Debug for SessionFuture<S, R> {
 /// The end of the request: the client is told what it must know.
 fn close(state: &State, mut response: Response) -> Response {
     state.flags.closed.store(true, Relaxed);
-    tell(state, state.data(), &mut response);
+    let due = state.data().take_due();
+    tell(state, due, &mut response);
     response
 }
 
@@ -305,24 +322,16 @@ async fn fail(state: Arc<State>, response: Response, error: Error) -> Response {
     close(&state, response)
 }
 
-/// Puts into the response what the client must know.
-fn tell(state: &State, mut data: MutexGuard<'_, Data>, response: &mut Response) {
-    let config = &*state.config;
-    let owed = data.owed.take();
-    let way = data.way;
-    // Of the session as it stands now. Not under the lock: a transport may be the application's own.
-    let whose = match (&owed, &data.origin) {
-        (Some(Owed::Cookie { .. }), Some(origin)) => Some((origin.id.clone(), data.signed(origin.signature))),
-        _ => None,
-    };
-    drop(data);
+/// Puts into the response what the client must know. Not under the data's lock: a transport may be the application's own.
+fn tell(frame: &Frame, due: Option<Due>, response: &mut Response) {
+    let config = &*frame.config;
     let headers = response.headers_mut();
-    if config.cache_headers && (state.is_used() || owed.is_some()) {
+    if config.cache_headers && (frame.is_used() || due.is_some()) {
         for name in config.carrier.vary() {
             add_vary(headers, name);
         }
     }
-    let Some(owed) = owed else { return };
+    let Some(Due { owed, way, whose }) = due else { return };
     if config.cache_headers {
         make_private(headers);
     }

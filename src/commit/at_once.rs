@@ -16,31 +16,31 @@ use crate::{
     error::Error,
     id::SessionId,
     rules::{Action, Ending, decide},
-    state::{Data, Intent, State},
+    state::{Data, Frame, Intent},
     store::{When, Written},
 };
 
 /// Commits the session, which has been loaded, or leaves it as it was: `None` where that may take waiting.
-pub(super) fn at_once(state: &State, data: &mut Data, intent: Intent) -> Option<Result<Saved, Error>> {
-    let config = &*state.config;
+pub(super) fn at_once(frame: &Frame, data: &mut Data, intent: Intent) -> Option<Result<Saved, Error>> {
+    let config = &*frame.config;
     let store = config.engine.at_hand(&config.limits);
     // What was changed is compared with what is stored only once, by who writes it.
     let left_to_others = store.is_none() && !data.edits.is_empty();
-    if left_to_others || state.flags.degraded.load(Relaxed) {
+    if left_to_others || frame.flags.degraded.load(Relaxed) {
         return None;
     }
     let now = config.clock.now();
-    let (facts, life) = state.facts(data, intent, now);
+    let (facts, life) = frame.facts(data, intent, now);
     let action = decide(facts);
     if action == Action::Nothing {
-        leave(state, intent);
+        leave(frame, intent);
         return Some(Ok(Saved::Unchanged));
     }
     let store = store?;
     let begins = match action {
         Action::Touch => {
             let alive = store.touch(&data.origin.as_ref()?.key, life.store, config.clock.told(now));
-            return Some(Ok(touched(state, data, alive, life)));
+            return Some(Ok(touched(frame, data, alive, life)));
         }
         Action::Update => false,
         Action::Create if data.origin.is_none() && config.hooks.gen_id.is_none() => true,
@@ -66,10 +66,10 @@ pub(super) fn at_once(state: &State, data: &mut Data, intent: Intent) -> Option<
     match written? {
         Written::Done => {
             if intent.ending != Ending::None {
-                state.settle(intent);
+                frame.settle(intent);
             }
             // The data are locked.
-            adopt(state, data, place, version, Bytes::new());
+            adopt(frame, data, place, version, Bytes::new());
             Some(Ok(if begins { Saved::Created } else { Saved::Updated }))
         }
         Written::Gone => Some(Err(Error::gone())),

@@ -14,7 +14,7 @@ use crate::{
     lifetime::Life,
     object::merge,
     observe::Sight,
-    state::{Data, Origin, Owed, State},
+    state::{Data, Frame, Origin, Owed, State},
     store::{Record, Tag},
     transport::Signature,
 };
@@ -85,7 +85,7 @@ pub(super) fn version(
 /// The version is in the store: it is what the next changes are compared with. `place`: where, unless that is where the
 /// session was. `encoded`: the record's data, which are not looked at if nobody can have changed the session meanwhile.
 pub(super) fn adopt(
-    state: &State,
+    frame: &Frame,
     data: &mut Data,
     place: Option<(SessionId, StoreKey)>,
     version: Version,
@@ -94,7 +94,7 @@ pub(super) fn adopt(
     let Version { tag, principal, head, life, at, edition, bytes } = version;
     let expires_at = life.store;
     let sight = Sight { created: head.created, expires_at, bytes };
-    let observer = &state.config.observer;
+    let observer = &frame.config.observer;
     match (&mut data.origin, place) {
         (old, Some((id, key))) => {
             observer.stored(old.as_ref().map(|old| &old.key), &key, sight);
@@ -115,7 +115,7 @@ pub(super) fn adopt(
     } else {
         // Somebody has gone on changing while the store was at work: keep what came since. What was written can be
         // read, and need not be kept beside for the rare case.
-        let stored = state.config.codec.decode(encoded, &state.config.cookie).unwrap_or_default().object;
+        let stored = frame.config.codec.decode(encoded, &frame.config.cookie).unwrap_or_default().object;
         let later = merge(&stored, data.object(), &stored).object;
         data.edits.object = Some(later);
         data.edits.replaced = data.replaced_in > edition;

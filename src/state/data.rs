@@ -2,7 +2,7 @@
 
 use axum::http::{Extensions, HeaderMap};
 
-use super::ForcedId;
+use super::{ForcedId, Intent};
 use crate::{
     clock::Timestamp,
     codec::Content,
@@ -62,6 +62,14 @@ pub(crate) enum Owed {
     },
 }
 
+/// What the client is told, and of which session.
+pub(crate) struct Due {
+    pub(crate) owed: Owed,
+    pub(crate) way: usize,
+    /// Of the session that a cookie is for, where there still is one.
+    pub(crate) whose: Option<(SessionId, Option<Signed>)>,
+}
+
 /// What has been changed and is not stored.
 #[derive(Clone, Default)]
 pub(crate) struct Edits {
@@ -92,7 +100,7 @@ pub(crate) struct Data {
     pub(crate) owed: Option<Owed>,
     /// Which way of the transport the id came.
     pub(crate) way: usize,
-    pub(super) epoch: u32,
+    epoch: u32,
 }
 
 impl Edits {
@@ -113,7 +121,7 @@ impl Data {
     }
 
     /// What the request brought that is signed as it would be now.
-    pub(crate) fn signed(&self, signature: Signature) -> Option<Signed> {
+    fn signed(&self, signature: Signature) -> Option<Signed> {
         match self.brought.as_ref()? {
             Brought::Captured(captured) => captured.signed(signature),
             Brought::Forced(_) => None,
@@ -175,8 +183,32 @@ impl Data {
         self.edits.object = Some(merge(seen, self.object(), before).object);
     }
 
+    /// What the client is to be told of the session as it stands now.
+    #[inline]
+    pub(crate) fn take_due(&mut self) -> Option<Due> {
+        let owed = self.owed.take()?;
+        let whose = match (&owed, &self.origin) {
+            (Owed::Cookie { .. }, Some(origin)) => Some((origin.id.clone(), self.signed(origin.signature))),
+            _ => None,
+        };
+        Some(Due { owed, way: self.way, whose })
+    }
+
+    /// Whether they stand after all intents so far.
+    pub(super) fn follows(&self, intent: Intent) -> bool {
+        self.epoch == intent.epoch
+    }
+
+    /// Drops what was there before the last ending.
+    pub(super) fn follow(&mut self, intent: Intent) {
+        if !self.follows(intent) {
+            self.start_anew(intent.epoch);
+        }
+    }
+
     /// Forgets everything but where the old session is.
-    pub(super) fn start_anew(&mut self, epoch: u32) {
+    #[cold]
+    fn start_anew(&mut self, epoch: u32) {
         self.edits = Edits {
             object: Some(Object::default()),
             cookie: Some(None),

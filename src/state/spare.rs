@@ -11,7 +11,7 @@ use std::{
 
 use axum::http::request::Parts;
 
-use super::{Data, Flags, State};
+use super::{Data, Frame, State, frame::Flags};
 use crate::config::Config;
 
 /// So many are kept by a thread.
@@ -55,8 +55,8 @@ impl State {
         if let Ok(Some(mut state)) = spare
             && let Some(own) = Arc::get_mut(&mut state)
         {
-            own.config = config.into();
-            own.parts = parts;
+            own.frame.config = config.into();
+            own.frame.parts = parts;
             return state;
         }
         Arc::new(Self::new(config, parts))
@@ -68,15 +68,27 @@ impl State {
             state.flags.closed.store(true, Relaxed);
             return;
         };
-        let asked_for = own.data.get_mut().ok().map(|data| data.brought.is_some());
+        if own.clear() {
+            Self::keep(state);
+        }
+    }
+
+    /// Forgets this request. Whether the state may be used for another one.
+    pub(crate) fn clear(&mut self) -> bool {
+        let asked_for = self.data.get_mut().ok().map(|data| data.brought.is_some());
         match asked_for {
             Some(false) => {}
             // What is left may have to be told when it is dropped.
-            Some(true) if own.is_done() => own.forget(),
+            Some(true) if self.is_done() => self.forget(),
             // Somebody has panicked: nothing is built upon that.
-            _ => return,
+            _ => return false,
         }
-        (own.config, own.parts) = (Settings(None), None);
+        (self.frame.config, self.frame.parts) = (Settings(None), None);
+        true
+    }
+
+    /// Keeps a state that has been [cleared](Self::clear).
+    pub(crate) fn keep(state: Arc<Self>) {
         let _ = STATES.try_with(|states| {
             let mut states = states.borrow_mut();
             if states.len() < SPARE {
@@ -87,7 +99,10 @@ impl State {
 
     /// Nothing of one visitor's may be there for the next one: each field is named, and made anew as a whole.
     fn forget(&mut self) {
-        let Self { config: _, parts: _, loaded, loading: _, committing: _, flags, intent, data } = self;
+        let Self {
+            frame: Frame { config: _, parts: _, loaded, loading: _, committing: _, flags, intent },
+            data,
+        } = self;
         // Whoever was behind a gate has borrowed the state.
         *loaded = AtomicBool::default();
         *flags = Flags::default();
