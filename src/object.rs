@@ -4,14 +4,16 @@
 //! text too, so that a key nobody touched costs nothing and survives byte for byte.
 
 mod merge;
+pub(crate) mod notes;
 mod parse;
 mod room;
 mod source;
 
-use std::{borrow::Cow, fmt, mem, ops::Range};
+use std::{borrow::Cow, fmt, mem, ops::Range, slice};
 
 use serde::{Deserialize, Serialize};
 
+use self::notes::Walk;
 pub(crate) use self::{
     merge::{merge, same_value},
     room::{Written, for_fields, give_back},
@@ -26,6 +28,8 @@ pub(crate) struct Object {
     source: Source,
     own: Vec<u8>,
     entries: Vec<Entry>,
+    /// Where in the source it begins, as long as its entries are not listed here, but noted there.
+    noted: Option<usize>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,8 +58,16 @@ impl Object {
         }
     }
 
-    /// How long keys and values are, as [`write`](Self::write) writes them. `None`: a key that has something to escape.
-    pub(crate) fn lengths(&self) -> impl Iterator<Item = (Option<usize>, usize)> {
+    /// Its text and the notes of it, if its entries are not listed.
+    fn noted_text(&self) -> Option<(&[u8], &[u8])> {
+        let start = self.noted?;
+        let (record, notes) = notes::split(&self.source);
+        Some((&record[start..], notes))
+    }
+
+    /// How long the keys and values are that are listed, as [`write`](Self::write) writes them. `None`: a key that has something
+    /// to escape.
+    fn lengths(&self) -> impl Iterator<Item = (Option<usize>, usize)> {
         self.entries.iter().map(|entry| {
             let key = self.text(entry.key);
             let plain = entry.key.1 <= self.source.len() || !key.iter().any(|byte| must_escape(*byte));
@@ -64,7 +76,25 @@ impl Object {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.noted.is_none()
+    }
+
+    #[inline]
+    fn each(&self) -> Each<'_> {
+        match self.noted {
+            Some(start) => Each::Noted(Walk::new(&self.source, start)),
+            None => Each::Listed(self.entries.iter()),
+        }
+    }
+
+    /// Lists the entries, so that they can be changed.
+    fn list(&mut self) {
+        if let Some(start) = self.noted.take() {
+            let walk = Walk::new(&self.source, start);
+            // And one that is new.
+            self.entries.reserve_exact(walk.most() + 1);
+            self.entries.extend(walk);
+        }
     }
 
     fn text(&self, place: Place) -> &[u8] {
@@ -81,18 +111,25 @@ impl Object {
         entry.key.1 <= self.source.len() && entry.value.1 <= self.source.len()
     }
 
-    fn position(&self, key: &str) -> Option<usize> {
+    /// Where in the list the key is.
+    fn position(&mut self, key: &str) -> Option<usize> {
+        self.list();
         self.entries.iter().position(|entry| self.text(entry.key) == key.as_bytes())
     }
 
     /// The JSON text under `key`.
     pub(crate) fn get(&self, key: &str) -> Option<&[u8]> {
-        Some(self.text(self.entries[self.position(key)?].value))
+        let is_it = |entry: &Entry| length(entry.key) == key.len() && self.text(entry.key) == key.as_bytes();
+        let entry = match self.noted {
+            Some(start) => Walk::new(&self.source, start).find(is_it),
+            None => self.entries.iter().copied().find(is_it),
+        };
+        Some(self.text(entry?.value))
     }
 
     /// Keys and the JSON text of their values, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, &[u8])> {
-        self.entries.iter().map(|e| (String::from_utf8_lossy(self.text(e.key)), self.text(e.value)))
+        self.each().map(|e| (String::from_utf8_lossy(self.text(e.key)), self.text(e.value)))
     }
 
     /// Puts JSON text under `key`; in its old place if the key is there.
@@ -128,13 +165,15 @@ impl Object {
             return;
         }
         let before = mem::take(&mut self.own);
-        for i in 0..self.entries.len() {
-            let Entry { key, value } = self.entries[i];
-            let mut moved = |(from, to)| {
-                if own(&(from, to)) { self.lay(&before[from - behind..to - behind]) } else { (from, to) }
-            };
-            self.entries[i] = Entry { key: moved(key), value: moved(value) };
+        let mut entries = mem::take(&mut self.entries);
+        for Entry { key, value } in &mut entries {
+            for place in [key, value] {
+                if own(place) {
+                    *place = self.lay(&before[place.0 - behind..place.1 - behind]);
+                }
+            }
         }
+        self.entries = entries;
     }
 
     pub(crate) fn remove(&mut self, key: &str) {
@@ -160,6 +199,10 @@ impl Object {
 
     /// Appends the entries alone, for a caller with members of its own to add.
     pub(crate) fn write_entries(&self, out: &mut Vec<u8>) {
+        if let Some((text, _)) = self.noted_text() {
+            out.extend_from_slice(&text[1..text.len() - 1]);
+            return;
+        }
         let mut rest = &*self.entries;
         while let Some((first, others)) = rest.split_first() {
             if rest.len() < self.entries.len() {
@@ -196,6 +239,9 @@ impl Object {
 
     /// How long [`write`](Self::write)'s text will be, unless a key has something to escape.
     pub(crate) fn size_hint(&self) -> usize {
+        if let Some((text, _)) = self.noted_text() {
+            return text.len();
+        }
         let members = self.entries.iter().map(|e| length(e.key) + length(e.value) + 3);
         2 + members.sum::<usize>() + self.entries.len().saturating_sub(1)
     }
@@ -204,7 +250,25 @@ impl Object {
 // The data are the visitor's: a log line must not carry them.
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Object({} keys)", self.entries.len())
+        write!(f, "Object({} keys)", self.each().count())
+    }
+}
+
+/// The entries of an object, in order.
+enum Each<'a> {
+    Noted(Walk<'a>),
+    Listed(slice::Iter<'a, Entry>),
+}
+
+impl Iterator for Each<'_> {
+    type Item = Entry;
+
+    #[inline]
+    fn next(&mut self) -> Option<Entry> {
+        match self {
+            Self::Noted(walk) => walk.next(),
+            Self::Listed(entries) => entries.next().copied(),
+        }
     }
 }
 

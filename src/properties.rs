@@ -13,11 +13,11 @@ use serde_json::{Map, Value};
 
 use crate::{
     Timestamp,
-    codec::{Codec, Head, index},
+    codec::{Codec, Head},
     cookie::{CookieLife, CookieOptions, MaxAge, Priority, Style},
     keyring::{KeyRing, Scheme},
     lifetime::Life,
-    object::{Object, merge, same_value},
+    object::{Object, merge, notes, same_value},
     store::Layout,
     transport::{Carrier, Transport},
 };
@@ -173,9 +173,9 @@ proptest! {
         prop_assert_eq!(read(&back.object), map.clone());
         // The same with notes of where the keys lie; the text is the same.
         let (data, tag, length) = Codec::Native.encode_noted(&head, &object, &layer, life).expect("encoded");
-        prop_assert_eq!(index::split(&data).0.len(), length);
-        prop_assert_eq!(&index::noted(&data.slice(..length), Layout::Native, tag), &data);
-        let noted = Codec::Native.decode_noted((*data).into(), &layer, Vec::new()).expect("decoded");
+        prop_assert_eq!(notes::split(&data).0.len(), length);
+        prop_assert_eq!(&notes::noted(&data.slice(..length), Layout::Native, tag), &data);
+        let noted = Codec::Native.decode_noted((*data).into(), &layer).expect("decoded");
         let read_back = (noted.head.created, noted.head.since, noted.head.cookie.as_deref());
         prop_assert_eq!(read_back, (Some(created), since, own.as_ref()));
         prop_assert!(noted.object.iter().eq(back.object.iter()));

@@ -18,30 +18,26 @@ impl Object {
     }
 
     /// The entries of `other` that are new or have another value.
-    fn written<'a>(&'a self, other: &'a Self, depth: u32) -> impl Iterator<Item = &'a Entry> {
+    fn written<'a>(&'a self, other: &'a Self, depth: u32) -> impl Iterator<Item = Entry> {
         let shared = self.is_of_one_text_with(other);
-        other
-            .entries
-            .iter()
-            .enumerate()
-            .filter(move |(i, entry)| {
-                let mine = match self.entries.get(*i) {
-                    // Unchanged entries usually stand where they stood, in one text.
-                    Some(mine) if shared && mine == *entry && self.is_read(mine) => return false,
-                    Some(e) if self.text(e.key) == other.text(entry.key) => Some(e),
-                    _ => self.entries.iter().find(|e| self.text(e.key) == other.text(entry.key)),
-                };
-                !mine.is_some_and(|mine| same_to(depth, self.text(mine.value), other.text(entry.value)))
-            })
-            .map(|(_, entry)| entry)
+        let mut ours = self.each();
+        other.each().filter(move |entry| {
+            let mine = match ours.next() {
+                // Unchanged entries usually stand where they stood, in one text.
+                Some(mine) if shared && mine == *entry && self.is_read(&mine) => return false,
+                Some(mine) if self.text(mine.key) == other.text(entry.key) => Some(mine),
+                _ => self.each().find(|mine| self.text(mine.key) == other.text(entry.key)),
+            };
+            !mine.is_some_and(|mine| same_to(depth, self.text(mine.value), other.text(entry.value)))
+        })
     }
 
     /// The keys that `other` lacks.
     fn removed<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a [u8]> {
-        self.entries.iter().enumerate().map(|(i, e)| (i, self.text(e.key))).filter_map(|(i, key)| {
-            let in_place = other.entries.get(i).is_some_and(|e| other.text(e.key) == key);
-            let there = in_place || other.entries.iter().any(|e| other.text(e.key) == key);
-            (!there).then_some(key)
+        let mut theirs = other.each();
+        self.each().map(|entry| self.text(entry.key)).filter(move |key| {
+            let in_place = theirs.next().is_some_and(|e| other.text(e.key) == *key);
+            !in_place && !other.each().any(|e| other.text(e.key) == *key)
         })
     }
 

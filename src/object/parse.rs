@@ -1,10 +1,10 @@
 //! Objects out of text: where their keys lie, and which of those that are there twice counts.
 
-use std::{collections::HashSet, ops::Range};
+use std::{collections::HashSet, ops::Range, sync::Arc};
 
 use axum::body::Bytes;
 
-use super::{Entry, Object, Place, Source, read_value, text_at};
+use super::{Entry, Object, Place, read_value, text_at};
 use crate::scan::{Scanner, Window};
 
 /// Room for as many entries is made at first.
@@ -55,92 +55,70 @@ impl Object {
         if !scanner.is_over() || (scanner.is_wide() && str::from_utf8(text).is_err()) {
             return None;
         }
-        let mut object = Self { source: source.into(), own, entries };
         if marks.may_repeat {
-            object.keep_last();
+            keep_last(&source, &own, &mut entries);
         }
-        Some(object)
+        Some(Self { source: source.into(), own, entries, noted: None })
     }
 
-    /// An object whose entries are known to lie in its text.
-    pub(crate) fn of_text(source: Source, entries: Vec<Entry>) -> Self {
-        Self { source, own: Vec::new(), entries }
+    /// The object that begins at `start` in a record, its keys noted there.
+    #[inline]
+    pub(crate) fn noted(record: Arc<[u8]>, start: usize) -> Self {
+        Self { source: record.into(), noted: Some(start), ..Self::default() }
     }
 
     /// An object from text that holds its entries.
-    pub(crate) fn of_entries(own: Vec<u8>, entries: Vec<Entry>) -> Self {
+    pub(crate) fn of_entries(own: Vec<u8>, mut entries: Vec<Entry>) -> Self {
         let mut marks = Marks::default();
         for entry in &entries {
             marks.note(text_at(&[], &own, entry.key));
         }
-        let mut object = Self { source: Source::default(), own, entries };
         if marks.may_repeat {
-            object.keep_last();
+            keep_last(&[], &own, &mut entries);
         }
-        object
-    }
-
-    /// Of a key that stands there twice the last counts, as in `JSON.parse`.
-    fn keep_last(&mut self) {
-        if !self.repeats() {
-            return;
-        }
-        let Self { source, own, entries } = self;
-        let mut seen = HashSet::new();
-        entries.reverse();
-        entries.retain(|entry| seen.insert(text_at(source, own, entry.key)));
-        entries.reverse();
-    }
-
-    /// Whether two keys are the same: a key is compared with those before it only if a bit of its hash has been seen, and
-    /// where too many bits are set for that to help, all keys are put into a set.
-    pub(super) fn repeats(&self) -> bool {
-        let mut seen = [0_u64; 64];
-        let mut looks = self.entries.len().max(LOOKS);
-        for (i, entry) in self.entries.iter().enumerate() {
-            let key = self.text(entry.key);
-            // FNV-1a.
-            let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-            });
-            // Keys that differ at their ends only would else share their upper bits.
-            let hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let (slot, bit) = (&mut seen[(hash >> 58) as usize], 1 << (hash >> 52 & 63));
-            if *slot & bit != 0 {
-                if self.entries[..i].iter().any(|before| self.text(before.key) == key) {
-                    return true;
-                }
-                let Some(left) = looks.checked_sub(i) else {
-                    let keys: HashSet<_> = self.entries.iter().map(|e| self.text(e.key)).collect();
-                    return keys.len() < self.entries.len();
-                };
-                looks = left;
-            }
-            *slot |= bit;
-        }
-        false
+        Self { own, entries, ..Self::default() }
     }
 }
 
-impl Entry {
-    /// The entries of an object whose text, as [`write`](Object::write) has written it, is here, with keys and values of these
-    /// lengths; they are put into `entries`, which has none. `None`: that is not how long it is.
-    #[inline]
-    pub(crate) fn of_lengths(
-        Range { start, end }: Range<usize>,
-        lengths: impl Iterator<Item = (usize, usize)>,
-        mut entries: Vec<Self>,
-    ) -> Option<Vec<Self>> {
-        let mut last = start;
-        entries.extend(lengths.map(|(key, value)| {
-            let key = (last + 2, last + 2 + key);
-            let value = (key.1 + 2, key.1 + 2 + value);
-            last = value.1;
-            Self { key, value }
-        }));
-        // Anything else that stood between them would have made it longer.
-        (!entries.is_empty() && last + 1 == end).then_some(entries)
+/// Of a key that stands there twice the last counts, as in `JSON.parse`.
+fn keep_last(source: &[u8], own: &[u8], entries: &mut Vec<Entry>) {
+    let key = |entry: &Entry| text_at(source, own, entry.key);
+    if !repeats(entries, key) {
+        return;
     }
+    let mut seen = HashSet::new();
+    entries.reverse();
+    entries.retain(|entry| seen.insert(key(entry)));
+    entries.reverse();
+}
+
+/// Whether two keys are the same: a key is compared with those before it only if a bit of its hash has been seen, and
+/// where too many bits are set for that to help, all keys are put into a set.
+pub(super) fn repeats<'a>(entries: &[Entry], key: impl Fn(&Entry) -> &'a [u8]) -> bool {
+    let mut seen = [0_u64; 64];
+    let mut looks = entries.len().max(LOOKS);
+    for (i, entry) in entries.iter().enumerate() {
+        let text = key(entry);
+        // FNV-1a.
+        let hash = text.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        // Keys that differ at their ends only would else share their upper bits.
+        let hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let (slot, bit) = (&mut seen[(hash >> 58) as usize], 1 << (hash >> 52 & 63));
+        if *slot & bit != 0 {
+            if entries[..i].iter().any(|before| key(before) == text) {
+                return true;
+            }
+            let Some(left) = looks.checked_sub(i) else {
+                let keys: HashSet<_> = entries.iter().map(key).collect();
+                return keys.len() < entries.len();
+            };
+            looks = left;
+        }
+        *slot |= bit;
+    }
+    false
 }
 
 /// A key that is not written as it is meant: as it is meant.

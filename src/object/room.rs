@@ -69,25 +69,6 @@ pub(crate) fn give_back(Object { mut own, mut entries, .. }: Object) {
     }
 }
 
-impl Object {
-    /// Takes all entries out: the room that they were in.
-    #[inline]
-    pub(crate) fn take_room(&mut self) -> Vec<Entry> {
-        let mut entries = mem::take(&mut self.entries);
-        if entries.capacity() > MOST_KEYS {
-            return Vec::new();
-        }
-        entries.clear();
-        entries
-    }
-
-    /// Room for entries that are to come.
-    #[inline]
-    pub(crate) fn give_room(&mut self, room: Vec<Entry>) {
-        self.entries = room;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -121,18 +102,6 @@ mod tests {
         let long = "x".repeat(MOST_TEXT);
         assert_eq!(Written::of(&long).expect("text").len(), MOST_TEXT + 2);
         assert_eq!(room(), 0);
-    }
-
-    #[test]
-    fn the_room_of_entries_is_empty_and_not_large() {
-        let keys = |number: usize| (0..number).map(|key| (key.to_string(), 0)).collect::<BTreeMap<_, _>>();
-        let mut object = Object::of(&keys(3)).expect("an object");
-        let room = object.take_room();
-        assert!(object.is_empty() && room.is_empty() && room.capacity() >= 3);
-        object.give_room(room);
-        assert!(object.is_empty() && object.take_room().capacity() >= 3);
-        let mut large = Object::of(&keys(MOST_KEYS + 1)).expect("an object");
-        assert_eq!(large.take_room().capacity(), 0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use axum::body::Bytes;
 
 use super::{
-    parse::{Marks, USUAL_KEYS},
+    parse::{Marks, USUAL_KEYS, repeats},
     *,
 };
 
@@ -111,8 +111,8 @@ fn keys_are_told_apart_however_many_they_are() {
             own.extend_from_slice(key.as_bytes());
             Entry { key: (from, own.len()), value: (from, from) }
         });
-        let entries = entries.collect();
-        Object { source: Source::default(), own, entries }.repeats()
+        let entries: Vec<_> = entries.collect();
+        repeats(&entries, |entry| &own[entry.key.0..entry.key.1])
     };
     for many in [1, 2, 8, 9, 64, 65, 300, 2_000] {
         let mut keys: Vec<_> = (0..many).map(|i| format!("key{i}")).collect();
@@ -175,4 +175,45 @@ fn who_writes_for_hours_keeps_little_that_has_been_written_over() {
     }
     assert_eq!(object.get("k0"), Some(large.as_bytes()));
     assert_eq!(text(&object).len(), object.size_hint());
+}
+
+#[test]
+fn an_object_whose_keys_are_noted_is_the_one_that_was_read() {
+    let long = format!(r#"{{"a":"{}","bc":[1,2]}}"#, "x".repeat(300));
+    let seven: Vec<_> = (0..7).map(|key| format!("\"{key}\":{key}")).collect();
+    for json in [r#"{"a":1}"#, r#"{"a":1,"":"é","bc":{"d":[]}}"#, &long, &format!("{{{}}}", seven.join(","))]
+    {
+        let read = object(json);
+        let mut record = b"before".to_vec();
+        read.write(&mut record);
+        notes::append(&mut record, Some(&read), [7; 8].into());
+        let noted = Object::noted(record.into(), 6);
+        assert!(noted.entries.is_empty() && !noted.is_empty());
+        assert!(noted.iter().eq(read.iter()) && noted.same(&read) && read.same(&noted), "{json}");
+        assert_eq!((text(&noted), noted.size_hint()), (json.to_owned(), json.len()));
+        assert!(noted.get("a") == read.get("a") && noted.get("A").is_none());
+        for key in ["a", "0", "new"] {
+            let (mut ours, mut theirs) = (noted.clone(), read.clone());
+            for object in [&mut ours, &mut theirs] {
+                object.put(key, b"[0]");
+            }
+            assert_eq!(text(&ours), text(&theirs));
+            assert!(noted.changes_to(&ours).eq(read.changes_to(&theirs)) && !noted.same(&ours));
+            ours.remove(key);
+            theirs.remove(key);
+            assert_eq!(text(&ours), text(&theirs));
+        }
+        assert_eq!(text(&merge(&read, &noted, &noted).object), json);
+    }
+}
+
+#[test]
+fn what_is_noted_is_listed_in_room_for_one_more() {
+    let read = object(r#"{"a":1,"b":2,"c":3}"#);
+    let mut record = Vec::new();
+    read.write(&mut record);
+    notes::append(&mut record, Some(&read), [7; 8].into());
+    let mut object = Object::noted(record.into(), 0);
+    object.put("d", b"4");
+    assert_eq!((object.entries.len(), object.entries.capacity()), (4, 4));
 }

@@ -8,11 +8,12 @@ use std::sync::{
 use super::{Data, Origin, State};
 use crate::{
     clock::Timestamp,
-    codec::{Content, index},
+    codec::Content,
     config::Config,
     error::{Error, Kind, Operation},
     hooks::{Candidate, Failure, Snapshot, Verdict},
     id::StoreKey,
+    object::notes,
     observe::Sight,
     rules::Ending,
     store::{Kept, Record, StoreError, StoreErrorKind, Tag},
@@ -184,9 +185,9 @@ impl State {
     fn read_kept(&self, kept: Kept, content: &mut Content) -> Result<Label, StoreError> {
         let Kept { expires_at, principal, data } = kept;
         let Config { codec, cookie, .. } = &*self.config;
-        let (tag, bytes) = (index::tag(&data), index::split(&data).0.len());
+        let (tag, bytes) = (notes::tag(&data), notes::split(&data).0.len());
         // Not of a copy of them: they are shared with other threads, so each copy is counted twice.
-        let read = codec.decode_noted(data, cookie, content.object.take_room());
+        let read = codec.decode_noted(data, cookie);
         *content = read.map_err(StoreError::corrupt)?;
         Ok(Label { tag, expires_at, principal, bytes })
     }

@@ -107,10 +107,7 @@ impl State {
         *loaded = AtomicBool::default();
         *flags = Flags::default();
         *intent = AtomicU64::default();
-        let data = data.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let room = data.base.object.take_room();
-        *data = Data::default();
-        data.base.object.give_room(room);
+        *data.get_mut().unwrap_or_else(PoisonError::into_inner) = Data::default();
     }
 }
 

@@ -84,7 +84,7 @@ pub use self::{
     principal::{ByPrincipal, Found, Owner, Which},
     three_method::{ThreeMethodStore, ThreeMethods},
 };
-use crate::{clock::Timestamp, codec::index, id::StoreKey};
+use crate::{clock::Timestamp, id::StoreKey, object::notes};
 
 /// One stored session, as the store sees it.
 #[derive(Clone, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Record {
     /// buffer.
     pub(crate) fn noted(&self, layout: Layout) -> Self {
         let Self { tag, expires_at, ref principal, ref data } = *self;
-        Self { tag, expires_at, principal: principal.clone(), data: index::noted(data, layout, tag) }
+        Self { tag, expires_at, principal: principal.clone(), data: notes::noted(data, layout, tag) }
     }
 }
 

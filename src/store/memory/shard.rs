@@ -12,8 +12,8 @@ use axum::body::Bytes;
 use super::owners::{Owned, OwnerKey, Owners, Place};
 use crate::{
     clock::Timestamp,
-    codec::index,
     id::StoreKey,
+    object::notes,
     store::{Found, Kept, Record, Tag},
 };
 
@@ -97,7 +97,7 @@ impl Slot {
     }
 
     pub(super) fn tag(&self) -> Tag {
-        index::tag(&self.data)
+        notes::tag(&self.data)
     }
 
     pub(super) fn size(&self) -> Size {
@@ -107,7 +107,7 @@ impl Slot {
 
 /// The text of a record that is kept.
 fn text(data: &[u8]) -> &[u8] {
-    index::split(data).0
+    notes::split(data).0
 }
 
 /// Sessions, and the memory that they take in bytes.

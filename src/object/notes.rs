@@ -2,35 +2,32 @@
 //! has to look for them again.
 //!
 //! For each key how long it is and how long its value is, then in two bytes how long all of these notes are, then the tag, so
-//! that a version of a session is one piece of memory. The text is written by [`Object::write`], so that more need not be known;
-//! of text that comes from elsewhere no key is noted.
+//! that a version of a session is one piece of memory. The text is as [`Object::write`] writes it, so that more need not be
+//! known; of other text no key is noted.
 
 use axum::body::Bytes;
 use memchr::memchr;
 
-use crate::{
-    object::{Entry, Object},
-    store::{Layout, Tag},
-};
+use super::{Entry, Object};
+use crate::store::{Layout, Tag};
 
 /// The length of the notes, and the tag.
 const END: usize = 2 + 8;
 
 /// How much room the notes take as a rule: most lengths fit into seven bits.
 pub(crate) fn room(object: Option<&Object>) -> usize {
-    END + object.map_or(0, |object| object.lengths().map(|(_, value)| 1 + size(value)).sum())
+    let of = |object: &Object| match object.noted_text() {
+        Some((_, notes)) => notes.len(),
+        None => object.lengths().map(|(_, value)| 1 + size(value)).sum(),
+    };
+    END + object.map_or(0, of)
 }
 
 /// Notes behind the text where its keys lie, none of them if that is not to be told, and the tag.
 pub(crate) fn append(text: &mut Vec<u8>, object: Option<&Object>, tag: Tag) {
     let end = text.len();
-    for (key, value) in object.into_iter().flat_map(Object::lengths) {
-        let Some(key) = key else {
-            text.truncate(end);
-            break;
-        };
-        note(key, text);
-        note(value, text);
+    if let Some(object) = object {
+        note_all(text, object);
     }
     let length = u16::try_from(text.len() - end).unwrap_or_else(|_| {
         text.truncate(end);
@@ -38,6 +35,22 @@ pub(crate) fn append(text: &mut Vec<u8>, object: Option<&Object>, tag: Tag) {
     });
     text.extend_from_slice(&length.to_le_bytes());
     text.extend_from_slice(tag.as_bytes());
+}
+
+fn note_all(text: &mut Vec<u8>, object: &Object) {
+    if let Some((_, notes)) = object.noted_text() {
+        text.extend_from_slice(notes);
+        return;
+    }
+    let end = text.len();
+    for (key, value) in object.lengths() {
+        let Some(key) = key else {
+            text.truncate(end);
+            return;
+        };
+        note(key, text);
+        note(value, text);
+    }
 }
 
 /// The text of a record with notes behind it, and the notes.
@@ -53,26 +66,63 @@ pub(crate) fn tag(data: &[u8]) -> Tag {
     data.last_chunk().copied().unwrap_or_default().into()
 }
 
-/// Where the members are of the object whose text begins at `start`, if its keys are noted; `room` for them.
-#[inline]
-pub(crate) fn entries(data: &[u8], start: usize, room: Vec<Entry>) -> Option<Vec<Entry>> {
-    let (text, mut notes) = split(data);
-    let place = start..text.len();
-    // As a rule each length is one byte.
-    if notes.is_ascii() {
-        let (lengths, _) = notes.as_chunks();
-        let lengths = lengths.iter().map(|[key, value]| (usize::from(*key), usize::from(*value)));
-        return Entry::of_lengths(place, lengths, room);
+/// The entries of an object whose keys are noted, as they stand in its text.
+#[derive(Clone)]
+pub(super) struct Walk<'a> {
+    notes: &'a [u8],
+    /// Where the next key begins.
+    at: usize,
+}
+
+impl<'a> Walk<'a> {
+    /// Of the object that begins at `start`.
+    #[inline]
+    pub(super) fn new(data: &'a [u8], start: usize) -> Self {
+        Self { notes: split(data).1, at: start + 2 }
     }
-    // One that does not fit is seen at the end, but must not lead astray before.
-    let mut length = || Some(noted_length(&mut notes)?.min(text.len()));
-    Entry::of_lengths(place, std::iter::from_fn(|| Some((length()?, length()?))), room)
+
+    /// Lengths of which one is long.
+    #[inline(never)]
+    fn long(&mut self) -> Option<(usize, usize)> {
+        Some((noted_length(&mut self.notes)?, noted_length(&mut self.notes)?))
+    }
+
+    /// No fewer than there are.
+    pub(super) fn most(&self) -> usize {
+        self.notes.len() / 2
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Entry;
+
+    #[inline]
+    fn next(&mut self) -> Option<Entry> {
+        let (key, value) = match *self.notes {
+            // As a rule each length is one byte.
+            [key @ ..=0x7f, value @ ..=0x7f, ref rest @ ..] => {
+                self.notes = rest;
+                (key.into(), value.into())
+            }
+            [] => return None,
+            _ => self.long()?,
+        };
+        // Between a key and its value is `":`, between a value and the next key `,"`.
+        let key = (self.at, self.at + key);
+        let value = (key.1 + 2, key.1 + 2 + value);
+        self.at = value.1 + 2;
+        Some(Entry { key, value })
+    }
 }
 
 /// A record's text with notes and its tag behind it.
 pub(crate) fn noted(text: &Bytes, layout: Layout, tag: Tag) -> Bytes {
     let object = match layout {
-        Layout::Native => memchr(b'\n', text).and_then(|line| Object::parse_from(text.clone(), line + 1)),
+        Layout::Native => memchr(b'\n', text).and_then(|line| {
+            let object = Object::parse_from(text.clone(), line + 1)?;
+            // Anything between its members would have made it longer.
+            Some(object).filter(|object| line + 1 + object.size_hint() == text.len())
+        }),
         Layout::Plain => None,
     };
     let mut data = Vec::with_capacity(text.len() + room(object.as_ref()));
