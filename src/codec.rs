@@ -14,7 +14,7 @@ use crate::{
     clock::Timestamp,
     cookie::{CookieOptions, MaxAge, Priority},
     lifetime::Life,
-    object::{Object, notes},
+    object::{Object, Written, notes},
     store::{BoxError, Layout, Tag},
 };
 
@@ -108,7 +108,9 @@ impl Codec {
         layer: &CookieOptions,
         life: Life,
     ) -> Result<Bytes, BoxError> {
-        self.write(head, object, layer, life, 0).map(bytes)
+        let mut data = Vec::with_capacity(USUAL_HEAD + object.size_hint());
+        self.write(head, object, layer, life, &mut data)?;
+        Ok(data.into_boxed_slice().into())
     }
 
     /// The same with notes of where the keys lie and the tag of this version; that tag, and how long the data are without.
@@ -118,34 +120,31 @@ impl Codec {
         object: &Object,
         layer: &CookieOptions,
         life: Life,
-    ) -> Result<(Bytes, Tag, usize), BoxError> {
+    ) -> Result<(Arc<[u8]>, Tag, usize), BoxError> {
         // The object of another layout has members that are not the session's.
         let known = Some(object).filter(|_| self == Self::Native);
-        let mut data = self.write(head, object, layer, life, notes::room(known))?;
-        let (length, tag) = (data.len(), self.tag(&data));
-        notes::append(&mut data, known, tag);
-        Ok((bytes(data), tag, length))
+        let (data, (tag, length)) = Written::by(|data| {
+            self.write(head, object, layer, life, data)?;
+            let (tag, length) = (self.tag(data), data.len());
+            notes::append(data, known, tag);
+            Ok::<_, BoxError>((tag, length))
+        })?;
+        Ok(((&*data).into(), tag, length))
     }
 
-    /// `room`: how much of it to leave behind the data.
     fn write(
         self,
         head: &Head,
         object: &Object,
         layer: &CookieOptions,
         life: Life,
-        room: usize,
-    ) -> Result<Vec<u8>, BoxError> {
+        out: &mut Vec<u8>,
+    ) -> Result<(), BoxError> {
         match self {
-            Self::Native => write_native(head, object, layer, room),
-            Self::Koa { .. } | Self::Express => node::write(self, head, object, layer, life),
+            Self::Native => write_native(head, object, layer, out),
+            Self::Koa { .. } | Self::Express => node::write(self, head, object, layer, life, out),
         }
     }
-}
-
-/// No room is left in it: with that `Bytes` would allocate a second thing, and the memory store keeps what it is given.
-fn bytes(data: Vec<u8>) -> Bytes {
-    data.into_boxed_slice().into()
 }
 
 #[derive(Deserialize)]
@@ -195,6 +194,8 @@ enum Age {
 const HEADER: &[u8] = b"{\"v\":1,\"created\":";
 /// How it goes on for a session that belongs to somebody.
 const SINCE: &[u8] = b",\"since\":";
+/// A header's length as a rule, with the thirteen digits of our time.
+const USUAL_HEAD: usize = HEADER.len() + 13 + 2;
 const NO_OBJECT: &str = "the envelope's data are no JSON object";
 
 /// The header line as it nearly always is, with nothing in it but when the session began and since when it has been its
@@ -277,28 +278,24 @@ fn write_native(
     head: &Head,
     object: &Object,
     layer: &CookieOptions,
-    room: usize,
-) -> Result<Vec<u8>, BoxError> {
-    let created = head.created.unwrap_or(Timestamp::EPOCH).as_millis();
-    let digits = created.checked_ilog10().unwrap_or_default() as usize + 1;
-    // As a rule exactly what it takes.
-    let mut out = Vec::with_capacity(HEADER.len() + digits + 2 + object.size_hint() + room);
+    out: &mut Vec<u8>,
+) -> Result<(), BoxError> {
     out.extend_from_slice(HEADER);
-    serde_json::to_writer(&mut out, &created)?;
+    serde_json::to_writer(&mut *out, &head.created.unwrap_or(Timestamp::EPOCH).as_millis())?;
     if let Some(since) = head.since {
         out.extend_from_slice(SINCE);
-        serde_json::to_writer(&mut out, &since.as_millis())?;
+        serde_json::to_writer(&mut *out, &since.as_millis())?;
     }
     if let Some(cookie) = &head.cookie {
         let overrides = Overrides::between(layer, cookie);
         if overrides != Overrides::default() {
             out.extend_from_slice(b",\"cookie\":");
-            serde_json::to_writer(&mut out, &overrides)?;
+            serde_json::to_writer(&mut *out, &overrides)?;
         }
     }
     out.extend_from_slice(b"}\n");
-    object.write(&mut out);
-    Ok(out)
+    object.write(out);
+    Ok(())
 }
 
 impl Overrides {

@@ -258,7 +258,7 @@ async fn create(state: &State, intent: Intent, now: Timestamp) -> Result<Saved, 
         let key = state.config.key(&id);
         let principal = who_logs_in(&state.data(), true).map(Into::into);
         let login = login_at(state, principal).await;
-        let (record, version) = version(config, &state.data(), true, login, now, false)?;
+        let (record, version) = version(config, &state.data(), true, login, now)?;
         let written = engine.set(limits, &key, &record, When::Absent, Repeat::Harmless).await;
         match written.map_err(|e| Error::store(Operation::Set, e))? {
             Written::Done => {

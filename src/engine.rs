@@ -121,7 +121,7 @@ impl Engine {
         repeat: Repeat,
     ) -> Result<Written, StoreError> {
         if let Some(store) = self.at_hand(limits)
-            && let Some(written) = store.set(key, &record.noted(key.layout()), when, None)
+            && let Some(written) = store.set(key, record.noted(key.layout()), when, None)
         {
             return Ok(written);
         }
@@ -284,7 +284,7 @@ impl AtHand<'_> {
     pub(crate) fn set(
         &self,
         key: &StoreKey,
-        record: &Record,
+        record: Kept,
         when: When,
         told: Option<Timestamp>,
     ) -> Option<Written> {

@@ -174,8 +174,8 @@ proptest! {
         // The same with notes of where the keys lie; the text is the same.
         let (data, tag, length) = Codec::Native.encode_noted(&head, &object, &layer, life).expect("encoded");
         prop_assert_eq!(notes::split(&data).0.len(), length);
-        prop_assert_eq!(&notes::noted(&data.slice(..length), Layout::Native, tag), &data);
-        let noted = Codec::Native.decode_noted((*data).into(), &layer).expect("decoded");
+        prop_assert_eq!(&notes::noted(&Bytes::copy_from_slice(&data[..length]), Layout::Native, tag), &data);
+        let noted = Codec::Native.decode_noted(data, &layer).expect("decoded");
         let read_back = (noted.head.created, noted.head.since, noted.head.cookie.as_deref());
         prop_assert_eq!(read_back, (Some(created), since, own.as_ref()));
         prop_assert!(noted.object.iter().eq(back.object.iter()));

@@ -103,10 +103,10 @@ fn a_request_costs_no_more_than_its_budget() {
         ("read, 4 KB", &unsigned, "/read", Some(&large), 2),
         ("read, signed", &signed, "/read", Some(&by_key), 3),
         ("the same value written, 200 B", &unsigned, "/same", Some(&small), 2),
-        ("changed, 200 B", &unsigned, "/change", Some(&small), 7),
-        ("a view changed, 200 B", &unsigned, "/view/change", Some(&small), 7),
+        ("changed, 200 B", &unsigned, "/change", Some(&small), 4),
+        ("a view changed, 200 B", &unsigned, "/view/change", Some(&small), 5),
         // One of them where it is the first of its shard.
-        ("new", &unsigned, "/change", None, 8),
+        ("new", &unsigned, "/change", None, 5),
         ("loaded before the handler, no cookie", &eager, "/plain", None, 2),
         ("loaded before the handler, 200 B", &eager, "/plain", Some(&before), 2),
     ];

@@ -79,7 +79,8 @@ pub(super) fn write(
     object: &Object,
     layer: &CookieOptions,
     life: Life,
-) -> Result<Vec<u8>, BoxError> {
+    out: &mut Vec<u8>,
+) -> Result<(), BoxError> {
     if object.get(COOKIE_MEMBER).is_some() {
         return Err("the key `cookie` holds the cookie's settings in the layouts of koa and express: \
                     use `update_cookie`, or another key"
@@ -100,15 +101,14 @@ pub(super) fn write(
         };
         put(&mut cookie, "expires", &end);
     }
-    let mut out = Vec::with_capacity(128 + object.size_hint());
     out.extend_from_slice(b"{\"cookie\":");
-    cookie.write(&mut out);
+    cookie.write(out);
     if !object.is_empty() {
         out.push(b',');
-        object.write_entries(&mut out);
+        object.write_entries(out);
     }
     out.push(b'}');
-    Ok(out)
+    Ok(())
 }
 
 /// The member `cookie` for these settings, its parts in the order in which the library itself writes them.

@@ -91,7 +91,7 @@ fn notes_say_where_the_keys_lie() {
         assert_eq!((without, notes.len()), (&*text, length), "{json}");
         let (plain, noted) = (
             Codec::Native.decode(text, &CookieOptions::new()),
-            Codec::Native.decode_noted((*data).into(), &CookieOptions::new()),
+            Codec::Native.decode_noted(data, &CookieOptions::new()),
         );
         match (plain, noted) {
             (Ok(plain), Ok(noted)) => assert!(plain.object.iter().eq(noted.object.iter()), "{json}"),

@@ -10,7 +10,7 @@ use super::{
     Saved, leave,
     login::who_logs_in,
     touched,
-    version::{adopt, version},
+    version::{adopt, kept_version},
 };
 use crate::{
     error::Error,
@@ -49,17 +49,17 @@ pub(super) fn at_once(frame: &Frame, data: &mut Data, intent: Intent) -> Option<
     if config.hooks.before_save.is_some() || who_logs_in(data, begins).is_some() {
         return None;
     }
-    let (record, version) = match version(config, data, begins, None, now, true) {
+    let (record, version) = match kept_version(config, data, begins, now) {
         Ok(version) => version,
         Err(error) => return Some(Err(error)),
     };
     let told = config.clock.told(now);
     let (place, written) = match &data.origin {
-        Some(origin) => (None, store.set(&origin.key, &record, When::Tagged(origin.tag), told)),
+        Some(origin) => (None, store.set(&origin.key, record, When::Tagged(origin.tag), told)),
         None => {
             let id = data.new_id.clone().unwrap_or_else(SessionId::random);
             let key = config.key(&id);
-            let written = store.set(&key, &record, When::Absent, told);
+            let written = store.set(&key, record, When::Absent, told);
             (Some((id, key)), written)
         }
     };

@@ -70,7 +70,7 @@ pub(super) async fn swap(state: &State, repeat: Repeat, now: Timestamp) -> Resul
     };
     let when = When::Tagged(old.tag);
     let login = login_at(state, principal).await;
-    let (record, version) = version(&state.config, &state.data(), false, login, now, false)?;
+    let (record, version) = version(&state.config, &state.data(), false, login, now)?;
     let (operation, written) = match &renewed {
         // In a box: what is seldom done is not to make every write's future larger.
         Some(new) => {

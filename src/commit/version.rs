@@ -15,7 +15,7 @@ use crate::{
     object::merge,
     observe::Sight,
     state::{Data, Frame, Origin, Owed, State},
-    store::{Record, Tag},
+    store::{BoxError, Kept, Record, Tag},
     transport::Signature,
 };
 
@@ -45,16 +45,45 @@ pub(super) struct Version {
     bytes: usize,
 }
 
-/// Encodes the session as it is now. `login`: from which moment on it is its principal's. `notes`: whether the record gets
-/// notes of where its keys lie.
+/// Encodes the session as it is now. `login`: from which moment on it is its principal's.
 pub(super) fn version(
     config: &Config,
     data: &Data,
     begins: bool,
     login: Option<Timestamp>,
     now: Timestamp,
-    notes: bool,
 ) -> Result<(Record, Version), Error> {
+    let (head, life) = head(config, data, begins, login, now);
+    let text = config.codec.encode(&head, data.object(), &config.cookie, life);
+    let text = text.map_err(no_text)?;
+    let version = Version::new(config, data, (head, life), now, (config.codec.tag(&text), text.len()))?;
+    let principal = version.principal.clone();
+    Ok((Record { tag: version.tag, expires_at: life.store, principal, data: text }, version))
+}
+
+/// The same for a store in this process, which is no login.
+pub(super) fn kept_version(
+    config: &Config,
+    data: &Data,
+    begins: bool,
+    now: Timestamp,
+) -> Result<(Kept, Version), Error> {
+    let (head, life) = head(config, data, begins, None, now);
+    let noted = config.codec.encode_noted(&head, data.object(), &config.cookie, life);
+    let (noted, tag, bytes) = noted.map_err(no_text)?;
+    let version = Version::new(config, data, (head, life), now, (tag, bytes))?;
+    let principal = version.principal.clone();
+    Ok((Kept { expires_at: life.store, principal, data: noted }, version))
+}
+
+/// What the record says beside the data, and how long it lives.
+fn head(
+    config: &Config,
+    data: &Data,
+    begins: bool,
+    login: Option<Timestamp>,
+    now: Timestamp,
+) -> (Head, Life) {
     let created = data.base.head.created.filter(|_| !begins).unwrap_or(now);
     let head = Head {
         created: Some(created),
@@ -62,24 +91,28 @@ pub(super) fn version(
         cookie: data.cookie().cloned().map(Box::new),
         stored_cookie: data.base.head.stored_cookie.clone().filter(|_| !begins),
     };
-    let object = data.object();
-    let life = config.lifetime.of(now, created, object, &config.cookie, head.cookie.as_deref());
-    let encoded = if notes {
-        config.codec.encode_noted(&head, object, &config.cookie, life)
-    } else {
-        config.codec.encode(&head, object, &config.cookie, life).map(|text| {
-            let (tag, bytes) = (config.codec.tag(&text), text.len());
-            (text, tag, bytes)
-        })
-    };
-    let (encoded, tag, bytes) =
-        encoded.map_err(|e| Error::new(Kind::Data("cannot be encoded".into(), Some(e))))?;
-    if bytes > config.max_size {
-        return Err(Error::new(Kind::TooLarge { size: bytes, limit: config.max_size }));
+    let life = config.lifetime.of(now, created, data.object(), &config.cookie, head.cookie.as_deref());
+    (head, life)
+}
+
+fn no_text(why: BoxError) -> Error {
+    Error::new(Kind::Data("cannot be encoded".into(), Some(why)))
+}
+
+impl Version {
+    fn new(
+        config: &Config,
+        data: &Data,
+        (head, life): (Head, Life),
+        at: Timestamp,
+        (tag, bytes): (Tag, usize),
+    ) -> Result<Self, Error> {
+        if bytes > config.max_size {
+            return Err(Error::new(Kind::TooLarge { size: bytes, limit: config.max_size }));
+        }
+        let principal = data.principal().map(Into::into);
+        Ok(Self { tag, principal, head, life, at, edition: data.edition, bytes })
     }
-    let principal: Option<Box<str>> = data.principal().map(Into::into);
-    let record = Record { tag, expires_at: life.store, principal: principal.clone(), data: encoded };
-    Ok((record, Version { tag, principal, head, life, at: now, edition: data.edition, bytes }))
 }
 
 /// The version is in the store: it is what the next changes are compared with. `place`: where, unless that is where the

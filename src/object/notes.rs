@@ -5,6 +5,8 @@
 //! that a version of a session is one piece of memory. The text is as [`Object::write`] writes it, so that more need not be
 //! known; of other text no key is noted.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use memchr::memchr;
 
@@ -13,15 +15,6 @@ use crate::store::{Layout, Tag};
 
 /// The length of the notes, and the tag.
 const END: usize = 2 + 8;
-
-/// How much room the notes take as a rule: most lengths fit into seven bits.
-pub(crate) fn room(object: Option<&Object>) -> usize {
-    let of = |object: &Object| match object.noted_text() {
-        Some((_, notes)) => notes.len(),
-        None => object.lengths().map(|(_, value)| 1 + size(value)).sum(),
-    };
-    END + object.map_or(0, of)
-}
 
 /// Notes behind the text where its keys lie, none of them if that is not to be told, and the tag.
 pub(crate) fn append(text: &mut Vec<u8>, object: Option<&Object>, tag: Tag) {
@@ -116,7 +109,7 @@ impl Iterator for Walk<'_> {
 }
 
 /// A record's text with notes and its tag behind it.
-pub(crate) fn noted(text: &Bytes, layout: Layout, tag: Tag) -> Bytes {
+pub(crate) fn noted(text: &Bytes, layout: Layout, tag: Tag) -> Arc<[u8]> {
     let object = match layout {
         Layout::Native => memchr(b'\n', text).and_then(|line| {
             let object = Object::parse_from(text.clone(), line + 1)?;
@@ -125,10 +118,10 @@ pub(crate) fn noted(text: &Bytes, layout: Layout, tag: Tag) -> Bytes {
         }),
         Layout::Plain => None,
     };
-    let mut data = Vec::with_capacity(text.len() + room(object.as_ref()));
+    let mut data = Vec::with_capacity(text.len() + text.len() / 8 + END);
     data.extend_from_slice(text);
     append(&mut data, object.as_ref(), tag);
-    data.into_boxed_slice().into()
+    data.into()
 }
 
 /// Seven bits a byte, the lowest first; all bytes but the last have the eighth set.
@@ -138,10 +131,6 @@ fn note(mut length: usize, notes: &mut Vec<u8>) {
         length >>= 7;
     }
     notes.push(length as u8);
-}
-
-fn size(length: usize) -> usize {
-    (length.checked_ilog2().unwrap_or_default() / 7 + 1) as usize
 }
 
 fn noted_length(notes: &mut &[u8]) -> Option<usize> {
@@ -162,24 +151,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_as_much_room_as_notes_take() {
-        let long = format!("{{\"a\":1,\"bc\":\"{}\"}}", "x".repeat(200));
-        for json in ["{}", "{\"a\":1}", "{\"a\":1,\"bc\":[2,3]}", &long] {
-            let object = Object::parse(Bytes::copy_from_slice(json.as_bytes()));
-            let mut notes = Vec::new();
-            append(&mut notes, object.as_ref(), [7; 8].into());
-            assert_eq!(tag(&notes), [7; 8].into());
-            assert_eq!(notes.len(), room(object.as_ref()), "{json}");
-        }
-        assert_eq!(room(None), END);
-    }
-
-    #[test]
     fn lengths_come_back() {
         for length in (0..70_000).chain([1 << 20, (1 << 35) + 3, usize::MAX]) {
             let mut notes = Vec::new();
             note(length, &mut notes);
-            assert_eq!(notes.len(), size(length), "{length}");
             assert_eq!(noted_length(&mut &*notes), Some(length));
             assert_eq!(noted_length(&mut &notes[..notes.len() - 1]), None, "cut off");
         }

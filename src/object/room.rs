@@ -13,23 +13,28 @@ use super::{Entry, Object};
 /// Room for more is not kept, in bytes of text and in keys.
 const MOST_TEXT: usize = 4096;
 const MOST_KEYS: usize = 64;
-/// An object before a change, and one after it.
-const MOST_OBJECTS: usize = 2;
+/// An object before a change, one after it, and what a request has made of its session.
+const MOST_OBJECTS: usize = 3;
 
 thread_local! {
     static TEXT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static FIELDS: RefCell<Vec<(Vec<u8>, Vec<Entry>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The JSON text of one value.
+/// The text of one value, or of a record.
 pub(crate) struct Written(Vec<u8>);
 
 impl Written {
     pub(crate) fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
+        Self::by(|text| serde_json::to_writer(text, value)).map(|(text, ())| text)
+    }
+
+    /// What `write` appends to nothing, and what it says of it.
+    pub(crate) fn by<R, E>(write: impl FnOnce(&mut Vec<u8>) -> Result<R, E>) -> Result<(Self, R), E> {
         // A value that writes another one meanwhile finds no room, which is room of its own.
         let mut text = Self(TEXT.try_with(Cell::take).unwrap_or_default());
-        serde_json::to_writer(&mut text.0, value)?;
-        Ok(text)
+        let said = write(&mut text.0)?;
+        Ok((text, said))
     }
 }
 
@@ -55,9 +60,20 @@ pub(crate) fn for_fields() -> (Vec<u8>, Vec<Entry>) {
     FIELDS.try_with(|room| room.borrow_mut().pop()).ok().flatten().unwrap_or_default()
 }
 
+impl Object {
+    /// A copy to be changed.
+    pub(crate) fn copy(&self) -> Self {
+        let (mut own, mut entries) = for_fields();
+        own.extend_from_slice(&self.own);
+        entries.extend_from_slice(&self.entries);
+        Self { source: self.source.clone(), own, entries, noted: self.noted }
+    }
+}
+
 /// Gives the room of an object back that nobody needs any more.
 pub(crate) fn give_back(Object { mut own, mut entries, .. }: Object) {
-    if own.capacity() <= MOST_TEXT && entries.capacity() <= MOST_KEYS {
+    let is_some = own.capacity() > 0 || entries.capacity() > 0;
+    if is_some && own.capacity() <= MOST_TEXT && entries.capacity() <= MOST_KEYS {
         own.clear();
         entries.clear();
         let _ = FIELDS.try_with(|room| {
@@ -105,6 +121,19 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_is_made_in_the_room_of_another_object() {
+        let made = |key: &str| Object::of(&BTreeMap::from([(key, 1)])).expect("an object");
+        let (first, other) = (made("first"), made("another"));
+        let text = other.own.as_ptr();
+        give_back(other);
+        let mut copy = first.copy();
+        assert_eq!(copy.own.as_ptr(), text);
+        copy.put("b", b"2");
+        assert!(copy.iter().eq([("first".into(), &b"1"[..]), ("b".into(), b"2")]));
+        assert!(first.iter().eq([("first".into(), &b"1"[..])]));
+    }
+
+    #[test]
     fn of_what_cannot_be_written_nothing_is_left() {
         assert!(Written::of(&("begun", BTreeMap::from([((1, 2), 3)]))).is_err());
         assert_eq!(&*Written::of(&1).expect("a number"), b"1");
@@ -123,12 +152,13 @@ mod tests {
         let second = object(&[4]);
         assert_eq!((second.own.as_ptr(), kept()), (text, 0));
         assert!(second.iter().eq([("k4".into(), &b"4"[..])]));
-        for object in [second, object(&[5]), object(&[6])] {
-            give_back(object);
-        }
+        give_back(Object::default());
+        assert_eq!(kept(), 0, "what has no room gives none");
+        let objects = [second, object(&[5]), object(&[6]), object(&[7])];
+        objects.into_iter().for_each(give_back);
         assert_eq!(kept(), MOST_OBJECTS);
         let many: Vec<_> = (0..10_000).collect();
-        drop((for_fields(), for_fields()));
+        drop([for_fields(), for_fields(), for_fields()]);
         give_back(object(&many));
         assert_eq!(kept(), 0, "large room is not kept");
         let long = BTreeMap::from([("a", "x".repeat(MOST_TEXT))]);

@@ -134,7 +134,7 @@ impl Data {
 
     pub(crate) fn object_mut(&mut self) -> &mut Object {
         self.edition += 1;
-        self.edits.object.get_or_insert_with(|| self.base.object.clone())
+        self.edits.object.get_or_insert_with(|| self.base.object.copy())
     }
 
     pub(crate) fn cookie(&self) -> Option<&CookieOptions> {

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    mem,
     ops::Deref,
     sync::{
         Arc, PoisonError,
@@ -12,7 +13,7 @@ use std::{
 use axum::http::request::Parts;
 
 use super::{Data, Frame, State, frame::Flags};
-use crate::config::Config;
+use crate::{config::Config, object::give_back};
 
 /// So many are kept by a thread.
 const SPARE: usize = 64;
@@ -107,7 +108,9 @@ impl State {
         *loaded = AtomicBool::default();
         *flags = Flags::default();
         *intent = AtomicU64::default();
-        *data.get_mut().unwrap_or_else(PoisonError::into_inner) = Data::default();
+        let data = data.get_mut().unwrap_or_else(PoisonError::into_inner);
+        give_back(mem::take(&mut data.base.object));
+        *data = Data::default();
     }
 }
 

@@ -2,15 +2,22 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Record, When, Written};
-use crate::{clock::Timestamp, id::StoreKey};
+use super::{Tag, When, Written};
+use crate::{clock::Timestamp, id::StoreKey, object::notes};
 
 /// A record as a store in this process keeps it: its text, notes of where the keys lie, and its tag in one piece of memory.
 #[doc(hidden)]
+#[derive(Clone)]
 pub struct Kept {
     pub expires_at: Timestamp,
     pub principal: Option<Box<str>>,
     pub data: Arc<[u8]>,
+}
+
+impl Kept {
+    pub(crate) fn tag(&self) -> Tag {
+        notes::tag(&self.data)
+    }
 }
 
 // As of a record.
@@ -24,7 +31,7 @@ impl fmt::Debug for Kept {
 #[doc(hidden)]
 pub trait AtHand: Sync {
     fn get(&self, key: &StoreKey) -> Option<Kept>;
-    /// The record's data have notes and its tag behind the text. `None`: there is no room for them at once, and perhaps some can be made.
-    fn set(&self, key: &StoreKey, record: &Record, when: When, told: Option<Timestamp>) -> Option<Written>;
+    /// `None`: there is no room for it at once, and perhaps some can be made.
+    fn set(&self, key: &StoreKey, record: Kept, when: When, told: Option<Timestamp>) -> Option<Written>;
     fn touch(&self, key: &StoreKey, expires_at: Timestamp, told: Option<Timestamp>) -> bool;
 }

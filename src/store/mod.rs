@@ -103,9 +103,9 @@ pub struct Record {
 impl Record {
     /// A copy to be kept in this process, with notes of where its keys lie. These data may be a corner of a much larger
     /// buffer.
-    pub(crate) fn noted(&self, layout: Layout) -> Self {
+    pub(crate) fn noted(&self, layout: Layout) -> Kept {
         let Self { tag, expires_at, ref principal, ref data } = *self;
-        Self { tag, expires_at, principal: principal.clone(), data: notes::noted(data, layout, tag) }
+        Kept { expires_at, principal: principal.clone(), data: notes::noted(data, layout, tag) }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum_generic_session::{
     Clock, MemoryStore, SessionId, Store, StoreKey, Timestamp,
-    store::{ByPrincipal, Owner, Record, StoreErrorKind, Tag, When, Written},
+    store::{ByPrincipal, Kept, Owner, Record, StoreErrorKind, Tag, When, Written},
     testing::ManualClock,
 };
 
@@ -255,7 +255,7 @@ async fn what_needs_no_waiting_is_answered_at_once() {
     // Behind the text there are notes, here none, and the tag.
     let noted = |record: &Record| {
         let data = [&*record.data, &[0, 0], record.tag.as_bytes()].concat();
-        Record { data: data.into(), ..record.clone() }
+        Kept { expires_at: record.expires_at, principal: record.principal.clone(), data: data.into() }
     };
     let read = |key: &StoreKey| at_hand.get(key);
     let is = |key: &StoreKey, record: &Record| {
@@ -265,7 +265,7 @@ async fn what_needs_no_waiting_is_answered_at_once() {
     };
     assert!(read(&key()).is_none());
     is(&session, &first);
-    assert_eq!(at_hand.set(&session, &noted(&next), When::Present, None), Some(Written::Done));
+    assert_eq!(at_hand.set(&session, noted(&next), When::Present, None), Some(Written::Done));
     assert_eq!(store.get(&session).await.unwrap().as_ref(), Some(&next));
     is(&session, &next);
     is(&other, &first);
@@ -273,7 +273,7 @@ async fn what_needs_no_waiting_is_answered_at_once() {
     assert!(!at_hand.touch(&key(), Timestamp::MAX, None));
     assert_eq!(read(&session).unwrap().expires_at, Timestamp::MAX);
     assert!(
-        at_hand.set(&key(), &noted(&first), When::Absent, None).is_none(),
+        at_hand.set(&key(), noted(&first), When::Absent, None).is_none(),
         "room may have to be made for it"
     );
     assert_eq!((store.held(), store.name()), (Some(2), "memory"));

@@ -15,8 +15,8 @@ use self::{
     shared::{SHARDS, Shared},
 };
 use super::{
-    AtHand, ByPrincipal, Found, Kept, Layout, Owner, Record, Store, StoreError, StoreErrorKind, When, Which,
-    Written,
+    AtHand, ByPrincipal, Found, Kept, Layout, Owner, Record, Store, StoreError, StoreErrorKind, Tag, When,
+    Which, Written,
 };
 use crate::{
     clock::{Clock, SharedClock, Timestamp},
@@ -140,12 +140,12 @@ impl MemoryStore {
     }
 
     /// One try at a write: `None` if there is no room for it.
-    fn try_set(&self, key: &StoreKey, record: &Record, when: When, now: Timestamp) -> Option<Written> {
+    fn try_set(&self, key: &StoreKey, record: Kept, when: When, now: Timestamp) -> Option<Written> {
         let (whole, (index, key, layout)) = (key, locate(key));
         let mut shard = self.shared.write(index);
         let there = shard.slot(&key);
         let leaving = there.map(Slot::size).unwrap_or_default();
-        if let Some(answer) = verdict(there.filter(|slot| slot.is_live(now)), record, when, layout) {
+        if let Some(answer) = verdict(there.filter(|slot| slot.is_live(now)), record.tag(), when, layout) {
             if answer == Written::Gone {
                 self.shared.bury(&mut shard, &key, now);
             }
@@ -155,10 +155,10 @@ impl MemoryStore {
             self.shared.subtract(shard.remove(&key, &self.shared.owners));
             return Some(Written::Done);
         }
-        if !self.shared.reserve(Size::of(record), leaving, self.limits) {
+        if !self.shared.reserve(Size::of(&record), leaving, self.limits) {
             return None;
         }
-        let owned = shard.owned(&key, whole, record);
+        let owned = shard.owned(&key, whole, &record);
         self.shared.subtract(shard.insert(key, (record, owned), &self.shared.owners, now));
         Some(Written::Done)
     }
@@ -168,18 +168,18 @@ impl MemoryStore {
         &self,
         (old, when): (&StoreKey, When),
         new: &StoreKey,
-        record: &Record,
+        record: Kept,
         now: Timestamp,
     ) -> Option<Written> {
         let whole = new;
         let ((old_index, old, layout), (new_index, new, _)) = (locate(old), locate(new));
         let mut shards = self.shared.write_both(old_index, new_index);
         if let Some(taken) = shards.target().live(&new, now) {
-            let again = layout == Layout::Native && taken.tag() == record.tag;
+            let again = layout == Layout::Native && taken.tag() == record.tag();
             return Some(if again { Written::Done } else { Written::Conflict(None) });
         }
         // An own write would stand under `new`: here is nothing to recognise.
-        if let Some(refused) = verdict(shards.source().live(&old, now), record, when, Layout::Plain) {
+        if let Some(refused) = verdict(shards.source().live(&old, now), record.tag(), when, Layout::Plain) {
             if refused == Written::Gone {
                 self.shared.bury(shards.source(), &old, now);
             }
@@ -190,10 +190,10 @@ impl MemoryStore {
             return Some(Written::Done);
         }
         let leaving = shards.source().size_of(&old) + shards.target().size_of(&new);
-        if !self.shared.reserve(Size::of(record), leaving, self.limits) {
+        if !self.shared.reserve(Size::of(&record), leaving, self.limits) {
             return None;
         }
-        let owned = shards.target().owned(&new, whole, record);
+        let owned = shards.target().owned(&new, whole, &record);
         // First the new one, so that its owner's index is at no time without it. What leaves has been counted above.
         let swept = shards.target().insert(new, (record, owned), &self.shared.owners, now);
         if (old_index, old) != (new_index, new) {
@@ -289,11 +289,11 @@ fn locate(key: &StoreKey) -> (usize, SlotKey, Layout) {
 }
 
 /// The contract's table: the answer that needs no write, or `None` for a write to be made.
-fn verdict(live: Option<&Slot>, record: &Record, when: When, layout: Layout) -> Option<Written> {
+fn verdict(live: Option<&Slot>, tag: Tag, when: When, layout: Layout) -> Option<Written> {
     match (live, when) {
-        (Some(live), _) if live.tag() == record.tag && layout == Layout::Native => Some(Written::Done),
+        (Some(live), _) if live.tag() == tag && layout == Layout::Native => Some(Written::Done),
         (None, When::Absent) | (Some(_), When::Present) => None,
-        (Some(live), When::Tagged(tag)) if live.tag() == tag => None,
+        (Some(live), When::Tagged(old)) if live.tag() == old => None,
         (None, When::Present | When::Tagged(_)) => Some(Written::Gone),
         (Some(live), When::Absent | When::Tagged(_)) => Some(Written::Conflict(Some(live.record()))),
     }
@@ -323,7 +323,7 @@ impl Store for MemoryStore {
 
     async fn set(&self, key: &StoreKey, record: &Record, when: When) -> Result<Written, StoreError> {
         let (now, own) = (self.now(None), record.noted(key.layout()));
-        self.make(Size::of(&own), now, || self.try_set(key, &own, when, now)).await
+        self.make(Size::of(&own), now, || self.try_set(key, own.clone(), when, now)).await
     }
 
     async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<bool, StoreError> {
@@ -346,7 +346,7 @@ impl Store for MemoryStore {
         record: &Record,
     ) -> Result<Written, StoreError> {
         let (now, own) = (self.now(None), record.noted(new.layout()));
-        self.make(Size::of(&own), now, || self.try_rotate((old, when), new, &own, now)).await
+        self.make(Size::of(&own), now, || self.try_rotate((old, when), new, own.clone(), now)).await
     }
 
     fn at_hand(&self) -> Option<&dyn AtHand> {
@@ -368,7 +368,7 @@ impl AtHand for MemoryStore {
     }
 
     // Room for it may have to be made, which other tasks need not wait for.
-    fn set(&self, key: &StoreKey, record: &Record, when: When, told: Option<Timestamp>) -> Option<Written> {
+    fn set(&self, key: &StoreKey, record: Kept, when: When, told: Option<Timestamp>) -> Option<Written> {
         self.try_set(key, record, when, self.now(told))
     }
 

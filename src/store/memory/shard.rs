@@ -71,8 +71,8 @@ impl Slot {
         self.expires_at > now
     }
 
-    fn of(record: &Record, owned: Option<Box<Owned>>) -> Self {
-        Self { expires_at: record.expires_at, owned, data: (*record.data).into() }
+    fn of(record: Kept, owned: Option<Box<Owned>>) -> Self {
+        Self { expires_at: record.expires_at, owned, data: record.data }
     }
 
     /// The record as it is kept.
@@ -119,7 +119,7 @@ pub(super) struct Size {
 
 impl Size {
     /// What a record takes here.
-    pub(super) fn of(record: &Record) -> Self {
+    pub(super) fn of(record: &Kept) -> Self {
         Self::one(text(&record.data), record.principal.as_deref())
     }
 
@@ -188,7 +188,7 @@ impl Shard {
     }
 
     /// Whose a record under the key will be: known already, if it is whose it was.
-    pub(super) fn owned(&self, slot: &SlotKey, key: &StoreKey, record: &Record) -> Option<Box<Owned>> {
+    pub(super) fn owned(&self, slot: &SlotKey, key: &StoreKey, record: &Kept) -> Option<Box<Owned>> {
         let principal = record.principal.as_deref()?;
         let known = self.slots.get(slot).and_then(|slot| slot.owned.as_ref());
         let known = known.filter(|owned| *owned.principal == *principal).cloned();
@@ -200,15 +200,15 @@ impl Shard {
     pub(super) fn insert(
         &mut self,
         key: SlotKey,
-        (record, owned): (&Record, Option<Box<Owned>>),
+        (record, owned): (Kept, Option<Box<Owned>>),
         owners: &Owners,
         now: Timestamp,
     ) -> Size {
-        let place = Place(self.number, key);
+        let (place, expires_at) = (Place(self.number, key), record.expires_at);
         let owner = owned.as_ref().map(|owned| owned.by);
         // Not by `entry`, which makes the table grow before it is asked to insert anything.
         if let Some(taken) = self.slots.get_mut(&key) {
-            self.earliest = earlier(self.earliest, record.expires_at);
+            self.earliest = earlier(self.earliest, expires_at);
             let before = taken.owned().map(|owned| owned.by);
             *taken = Slot::of(record, owned);
             if before != owner {
@@ -229,7 +229,7 @@ impl Shard {
             }
         }
         // After the sweep, which knows only the sessions that are in the table.
-        self.earliest = earlier(self.earliest, record.expires_at);
+        self.earliest = earlier(self.earliest, expires_at);
         self.slots.insert(key, Slot::of(record, owned));
         self.room = self.room.max(self.slots.capacity());
         swept

@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::Layout;
 
 /// A shard that is full, at the moment 0: `dead` of its sessions end at 10, the others later.
 fn full(room: usize, dead: usize) -> (Shard, Owners) {
@@ -14,11 +15,11 @@ fn full(room: usize, dead: usize) -> (Shard, Owners) {
 /// Puts one more session there; how many were swept for it.
 fn put(shard: &mut Shard, owners: &Owners, end: u64, now: u64) -> usize {
     let data = Bytes::from_static(b"{}");
-    let expires_at = Timestamp::from_millis(end);
-    let record = Record { tag: Tag::random(), expires_at, principal: None, data };
+    let record =
+        Record { tag: Tag::random(), expires_at: Timestamp::from_millis(end), principal: None, data };
     let number = (shard.slots.len() as u64 + now).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let key = SlotKey(number.swap_bytes(), 0);
-    shard.insert(key, (&record, None), owners, Timestamp::from_millis(now)).entries
+    shard.insert(key, (record.noted(Layout::Native), None), owners, Timestamp::from_millis(now)).entries
 }
 
 #[test]
