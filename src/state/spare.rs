@@ -109,7 +109,10 @@ impl State {
         *flags = Flags::default();
         *intent = AtomicU64::default();
         let data = data.get_mut().unwrap_or_else(PoisonError::into_inner);
-        give_back(mem::take(&mut data.base.object));
+        // What has been changed lies in room of its own.
+        if data.edition > 0 {
+            give_back(mem::take(&mut data.base.object));
+        }
         *data = Data::default();
     }
 }
