@@ -119,6 +119,7 @@ impl Object {
 
     /// The JSON text under `key`.
     pub(crate) fn get(&self, key: &str) -> Option<&[u8]> {
+        // Most are of another length, and need not be looked at.
         let is_it = |entry: &Entry| length(entry.key) == key.len() && self.text(entry.key) == key.as_bytes();
         let entry = match self.noted {
             Some(start) => Walk::new(&self.source, start).find(is_it),

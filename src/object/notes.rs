@@ -60,7 +60,6 @@ pub(crate) fn tag(data: &[u8]) -> Tag {
 }
 
 /// The entries of an object whose keys are noted, as they stand in its text.
-#[derive(Clone)]
 pub(super) struct Walk<'a> {
     notes: &'a [u8],
     /// Where the next key begins.
@@ -97,7 +96,6 @@ impl Iterator for Walk<'_> {
                 self.notes = rest;
                 (key.into(), value.into())
             }
-            [] => return None,
             _ => self.long()?,
         };
         // Between a key and its value is `":`, between a value and the next key `,"`.
@@ -155,6 +153,7 @@ mod tests {
         for length in (0..70_000).chain([1 << 20, (1 << 35) + 3, usize::MAX]) {
             let mut notes = Vec::new();
             note(length, &mut notes);
+            assert_eq!(notes.len() == 1, length < 0x80, "{length}");
             assert_eq!(noted_length(&mut &*notes), Some(length));
             assert_eq!(noted_length(&mut &notes[..notes.len() - 1]), None, "cut off");
         }

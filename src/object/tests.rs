@@ -217,3 +217,27 @@ fn what_is_noted_is_listed_in_room_for_one_more() {
     object.put("d", b"4");
     assert_eq!((object.entries.len(), object.entries.capacity()), (4, 4));
 }
+
+#[test]
+fn of_an_object_with_a_key_to_escape_nothing_is_noted() {
+    let read = object(r#"{"a":1}"#);
+    for (key, length) in [("b", 4), ("a", 2), ("\"", 0), ("b\n", 0)] {
+        let mut object = read.clone();
+        object.put(key, b"22");
+        let mut notes = Vec::new();
+        notes::append(&mut notes, Some(&object), [7; 8].into());
+        assert_eq!(notes.len(), length + 2 + 8, "{key:?}");
+    }
+}
+
+#[test]
+fn what_two_have_written_in_one_place_differs() {
+    let read = object(r#"{"a":1,"b":2}"#);
+    let with = |key: &str, value: &str| {
+        let mut object = read.clone();
+        object.put(key, value.as_bytes());
+        object
+    };
+    assert!(!with("a", "11").same(&with("a", "22")) && with("a", "11").same(&with("a", "11")));
+    assert!(!with("c", "11").same(&with("c", "22")) && !with("c", "11").same(&with("d", "11")));
+}
