@@ -124,6 +124,7 @@ impl Codec {
         // The object of another layout has members that are not the session's.
         let known = Some(object).filter(|_| self == Self::Native);
         let (data, (tag, length)) = Written::by(|data| {
+            data.reserve(object.most());
             self.write(head, object, layer, life, data)?;
             let (tag, length) = (self.tag(data), data.len());
             notes::append(data, known, tag);

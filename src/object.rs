@@ -43,6 +43,8 @@ pub(crate) type Place = (usize, usize);
 
 /// So much text of its own an object has before it looks whether most of that has been written over, in bytes.
 const UNTIDY: usize = 4096;
+/// What a record has beside keys and values, in bytes.
+const USUAL_RECORD: usize = 128;
 
 impl Object {
     /// The object that a value serializes to.
@@ -236,6 +238,11 @@ impl Object {
             && self.source.get(key_end..value) == Some(b"\":")
             && self.source[..from].ends_with(b"\"");
         written.then(|| from - 1..to)
+    }
+
+    /// About as long as a record of it can be.
+    pub(crate) fn most(&self) -> usize {
+        USUAL_RECORD + self.source.len() + self.own.len()
     }
 
     /// How long [`write`](Self::write)'s text will be, unless a key has something to escape.

@@ -80,6 +80,8 @@ where
         self.inner.poll_ready(cx)
     }
 
+    // Neither this nor the future's `poll`: in axum's own functions their room on the stack costs every request 30 ns.
+    #[inline(never)]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match open::<K, B>(&self.config, &mut request) {
             Opened::Ready(state) => {
@@ -121,6 +123,7 @@ enum Opened {
 
 impl Opened {
     /// Loads the session: at once, where that takes no waiting.
+    #[inline(never)]
     fn eagerly(opened: Arc<State>, state: Option<Arc<State>>) -> Self {
         opened.flags.eager.store(true, Relaxed);
         let looked_up = match opened.begin_load() {
@@ -133,24 +136,15 @@ impl Opened {
 
 #[inline]
 fn open<K: 'static, B>(config: &Arc<Config>, request: &mut Request<B>) -> Opened {
-    if config.cookie.path != "/" {
-        // Inside of a nested router the URI has lost its beginning.
-        let original = request.extensions().get::<OriginalUri>();
-        let path = original.map_or_else(|| request.uri().path(), |uri| uri.0.path());
-        if !path_matches(&config.cookie.path, path) {
-            return Opened::Ready(None);
-        }
+    if config.cookie.path != "/" && !is_within(&config.cookie.path, request) {
+        return Opened::Ready(None);
     }
     let parts = config.hooks.want_the_request().then(|| Arc::new(head_of(request)));
     let state = State::take(config.clone(), parts);
     let outer = request.extensions_mut().insert(Slot::<K>::new(state.clone()));
     if let Some(outer) = outer.filter(|slot| slot.state().config.carrier.name == config.carrier.name) {
-        // A second layer stands aside, but what it promises its handlers, a loaded session, it sees to.
-        let loaded = config.defer || outer.state().is_loaded();
-        let opened = (!loaded).then(|| outer.open(request.headers(), request.extensions()));
-        request.extensions_mut().insert(outer);
         State::give_back(state);
-        return opened.map_or(Opened::Ready(None), |opened| Opened::eagerly(opened, None));
+        return stand_aside(outer, config.defer, request);
     }
     if config.defer {
         return Opened::Ready(Some(state));
@@ -159,7 +153,25 @@ fn open<K: 'static, B>(config: &Arc<Config>, request: &mut Request<B>) -> Opened
     Opened::eagerly(state.clone(), Some(state))
 }
 
+/// A second layer stands aside, but what it promises its handlers, a loaded session, it sees to.
+#[cold]
+fn stand_aside<K: 'static, B>(outer: Slot<K>, defer: bool, request: &mut Request<B>) -> Opened {
+    let loaded = defer || outer.state().is_loaded();
+    let opened = (!loaded).then(|| outer.open(request.headers(), request.extensions()));
+    request.extensions_mut().insert(outer);
+    opened.map_or(Opened::Ready(None), |opened| Opened::eagerly(opened, None))
+}
+
+/// Whether the request is for the cookie's path or below it.
+#[cold]
+fn is_within<B>(path: &str, request: &Request<B>) -> bool {
+    // Inside of a nested router the URI has lost its beginning.
+    let original = request.extensions().get::<OriginalUri>();
+    path_matches(path, original.map_or_else(|| request.uri().path(), |uri| uri.0.path()))
+}
+
 /// A copy of the request's head.
+#[cold]
 fn head_of<B>(request: &Request<B>) -> Parts {
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.method = request.method().clone();
@@ -197,6 +209,7 @@ where
 {
     type Output = Result<Response, S::Error>;
 
+    #[inline(never)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
@@ -219,7 +232,7 @@ where
                         return Poll::Ready(Ok(response));
                     }
                     if !(state.config.commit_on)(response.status()) {
-                        this.step.set(Step::Closing { close: Box::pin(discard(state, response)) });
+                        this.step.set(Step::Closing { close: discarding(state, response) });
                         continue;
                     }
                     let closed = match Arc::get_mut(&mut state) {
@@ -244,7 +257,7 @@ where
                             }
                             return Poll::Ready(Ok(response));
                         }
-                        Some(Err(error)) => Step::Closing { close: Box::pin(fail(state, response, error)) },
+                        Some(Err(error)) => Step::Closing { close: failing(state, response, error) },
                         None => {
                             let commit = Committing::new(state.clone());
                             Step::Committing { commit, state: Some(state), response: Some(response) }
@@ -264,8 +277,7 @@ where
                             return Poll::Ready(Ok(response));
                         }
                         Err(error) => {
-                            let close = Box::pin(fail(state, response, error));
-                            this.step.set(Step::Closing { close });
+                            this.step.set(Step::Closing { close: failing(state, response, error) });
                         }
                     }
                 }
@@ -287,6 +299,17 @@ fn close(state: &State, mut response: Response) -> Response {
     let due = state.data().take_due();
     tell(state, due, &mut response);
     response
+}
+
+// What is seldom done is put together out of the way of what is done for every request.
+#[cold]
+fn discarding(state: Arc<State>, response: Response) -> Later<Response> {
+    Box::pin(discard(state, response))
+}
+
+#[cold]
+fn failing(state: Arc<State>, response: Response, error: Error) -> Later<Response> {
+    Box::pin(fail(state, response, error))
 }
 
 /// By the response's status nothing of what the handler did to the session counts.

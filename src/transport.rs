@@ -110,18 +110,20 @@ impl Transport {
         self.0.extend(other.0);
         self
     }
-
-    fn uses_cookies(&self) -> bool {
-        self.0.iter().any(|way| matches!(way, Way::Cookie))
-    }
-
-    /// The ways beside cookies, and their numbers.
-    fn others(&self) -> impl Iterator<Item = (usize, &Way)> {
-        self.0.iter().enumerate().filter(|(_, way)| !matches!(way, Way::Cookie))
-    }
 }
 
 impl Way {
+    /// What the request brings in another way than by a cookie.
+    #[cold]
+    fn text(&self, headers: &HeaderMap) -> Option<String> {
+        match self {
+            Self::Cookie => None,
+            Self::Header(name) => headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned),
+            Self::Bearer => headers.get(AUTHORIZATION).and_then(bearer).map(str::to_owned),
+            Self::Custom(custom) => custom.read(headers),
+        }
+    }
+
     /// The request header that brings the id.
     fn vary(&self) -> Option<HeaderName> {
         match self {
@@ -189,25 +191,25 @@ impl Carrier {
     #[inline]
     pub(crate) fn capture(&self, headers: &HeaderMap) -> Captured {
         let mut captured = Captured::default();
-        if self.transport.uses_cookies()
-            && let Some(header) = cookie_header(headers)
-        {
-            if self.keys.is_some() {
-                captured.cookie = FromCookie::Signed(header.into_owned());
-            } else if let Some(id) = self.named("", header.as_bytes()).find_map(SessionId::of_octets) {
-                captured.cookie = FromCookie::Id(id);
+        for (i, way) in self.transport.0.iter().enumerate() {
+            if let Way::Cookie = way {
+                captured.cookie = self.cookie(headers);
+            } else {
+                captured.others.extend(way.text(headers).map(|text| (i, text)));
             }
         }
-        for (i, way) in self.transport.others() {
-            let text = match way {
-                Way::Cookie => None,
-                Way::Header(name) => headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned),
-                Way::Bearer => headers.get(AUTHORIZATION).and_then(bearer).map(str::to_owned),
-                Way::Custom(custom) => custom.read(headers),
-            };
-            captured.others.extend(text.map(|text| (i, text)));
-        }
         captured
+    }
+
+    /// What the request's cookies say.
+    #[inline]
+    fn cookie(&self, headers: &HeaderMap) -> FromCookie {
+        let Some(header) = cookie_header(headers) else { return FromCookie::Nothing };
+        if self.keys.is_some() {
+            return FromCookie::Signed(header.into_owned());
+        }
+        let id = self.named("", header.as_bytes()).find_map(SessionId::of_octets);
+        id.map_or(FromCookie::Nothing, FromCookie::Id)
     }
 
     /// The id of the request: the first that is well-formed and, in a cookie, bears a good signature.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Entry, Object};
 
 /// Room for more is not kept, in bytes of text and in keys.
-const MOST_TEXT: usize = 4096;
+const MOST_TEXT: usize = 8192;
 const MOST_KEYS: usize = 64;
 /// An object before a change, one after it, and what a request has made of its session.
 const MOST_OBJECTS: usize = 3;

@@ -41,6 +41,14 @@ pub(crate) enum Load<'a> {
     Begun(LookedUp),
 }
 
+/// What was read is not to be used, or not without asking.
+#[cold]
+fn put_back(data: &mut Data, way: usize) -> LookedUp {
+    data.base = Content::default();
+    let Origin { id, key, signature, .. } = data.origin.take()?;
+    Some((Presented { id, signature, way }, key))
+}
+
 impl State {
     /// The session's data, loaded on first use, however many ask and whenever.
     pub(crate) async fn loaded(&self) -> Result<MutexGuard<'_, Data>, Error> {
@@ -85,14 +93,7 @@ impl State {
                     key.inspect(|key| self.take_note(&mut data, way, key));
                 }
                 Some(Ok(label)) if !self.is_over(base) => self.take_in(&mut data, way, label),
-                _ => {
-                    data.base = Content::default();
-                    let looked_up = data
-                        .origin
-                        .take()
-                        .map(|Origin { id, key, signature, .. }| (Presented { id, signature, way }, key));
-                    return Load::Begun(looked_up);
-                }
+                _ => return Load::Begun(put_back(&mut data, way)),
             }
         } else if !config.engine.is_connected() {
             // Nobody to look up. But while the store is away nobody can be given a session either.
@@ -193,6 +194,7 @@ impl State {
     }
 
     /// There is no such session.
+    #[cold]
     fn take_note(&self, data: &mut Data, way: usize, key: &StoreKey) {
         self.config.observer.unknown(key);
         data.way = way;

@@ -125,8 +125,13 @@ impl MemoryStore {
             return Some(copy(slot));
         }
         drop(shard);
-        self.shared.bury(&mut self.shared.write(index), &key, now);
+        self.bury(index, &key, now);
         None
+    }
+
+    #[cold]
+    fn bury(&self, index: usize, key: &SlotKey, now: Timestamp) {
+        self.shared.bury(&mut self.shared.write(index), key, now);
     }
 
     fn extend(&self, key: &StoreKey, expires_at: Timestamp, now: Timestamp) -> bool {

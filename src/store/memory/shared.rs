@@ -109,11 +109,17 @@ impl Shared {
         let due = millis >= at || at - millis > SWEEP_EVERY;
         let mine = due && self.sweep_at.compare_exchange(at, millis + SWEEP_EVERY, Relaxed, Relaxed).is_ok();
         if mine {
-            let shard = self.sweep_next.fetch_add(1, Relaxed) % SHARDS;
-            if !self.sweep(shard, now).all {
-                self.sweep_next.store(shard, Relaxed);
-                self.sweep_at.store(millis, Relaxed);
-            }
+            self.sweep_one(now);
+        }
+    }
+
+    /// Sweeps the next shard, as far as one sweep goes.
+    #[cold]
+    fn sweep_one(&self, now: Timestamp) {
+        let shard = self.sweep_next.fetch_add(1, Relaxed) % SHARDS;
+        if !self.sweep(shard, now).all {
+            self.sweep_next.store(shard, Relaxed);
+            self.sweep_at.store(now.as_millis(), Relaxed);
         }
     }
 }
