@@ -2,8 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Tag, When, Written};
-use crate::{clock::Timestamp, id::StoreKey, object::notes};
+use super::{When, Written};
+use crate::{clock::Timestamp, id::StoreKey};
 
 /// A record as a store in this process keeps it: its text, notes of where the keys lie, and its tag in one piece of memory.
 #[doc(hidden)]
@@ -12,12 +12,6 @@ pub struct Kept {
     pub expires_at: Timestamp,
     pub principal: Option<Box<str>>,
     pub data: Arc<[u8]>,
-}
-
-impl Kept {
-    pub(crate) fn tag(&self) -> Tag {
-        notes::tag(&self.data)
-    }
 }
 
 // As of a record.

@@ -66,6 +66,12 @@ pub(super) struct Slot {
     data: Arc<[u8]>,
 }
 
+impl Kept {
+    pub(super) fn tag(&self) -> Tag {
+        notes::tag(&self.data)
+    }
+}
+
 impl Slot {
     pub(super) fn is_live(&self, now: Timestamp) -> bool {
         self.expires_at > now
