@@ -17,7 +17,7 @@ pub(super) fn text(object: &Object) -> String {
 
 #[test]
 fn an_object_is_written_as_it_was_read() {
-    for json in ["{}", r#"{"a":1}"#, r#"{"b":[1, 2],"a":{"x":"é"},"c\"d":null}"#] {
+    for json in ["{}", r#"{"a":1}"#, r#"{"b":[1, 2],"a":{"x":"é"},"c\"d":null,"e\"f":1}"#] {
         assert_eq!(text(&object(json)), json);
     }
     assert_eq!(text(&object(r#" { "a" : 1 , "b" : 2 } "#)), r#"{"a":1,"b":2}"#);
