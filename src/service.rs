@@ -78,7 +78,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    // Neither this nor the future's `poll`: in axum's own functions their room on the stack costs every request 30 ns.
+    // Neither this nor the future's `poll`: inside of axum's own functions it was measured at 30 ns a request.
     #[inline(never)]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match open::<K, B>(&self.config, &mut request) {

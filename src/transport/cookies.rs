@@ -51,8 +51,7 @@ impl<'a> Cookies<'a> {
     #[inline]
     fn value(&self, pair: &'a [u8]) -> Option<&'a [u8]> {
         let mut rest = pair.trim_ascii_start().strip_prefix(self.name)?;
-        // To compare nothing takes glibc 100 ns where its address is that of no page: AVX-512 loads it, and the processor
-        // finds out by a detour that it need not.
+        // To compare nothing was measured at 50 to 100 ns with glibc's AVX-512, perhaps since its address is that of no page.
         if !self.suffix.is_empty() {
             rest = rest.strip_prefix(self.suffix)?;
         }
