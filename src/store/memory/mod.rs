@@ -46,8 +46,9 @@ static TOLD: Once = Once::new();
 ///
 /// **When it is full** (see [`max_entries`](Self::max_entries) and [`max_bytes`](Self::max_bytes)), expired
 /// sessions are swept first. If that gives no room, *new* sessions and updates that grow are refused with
-/// [`StoreErrorKind::Full`]; updates that do not grow, rotations, and logouts go on. A live session is never
-/// thrown out to make room: who floods the site with new sessions must not log its visitors out.
+/// [`StoreErrorKind::Full`](super::StoreErrorKind::Full); updates that do not grow, rotations, and logouts go
+/// on. A live session is never thrown out to make room: who floods the site with new sessions must not log its
+/// visitors out.
 #[derive(Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
