@@ -41,8 +41,9 @@ static TOLD: Once = Once::new();
 /// the first one's visitors. A release build says so once, as a warning with the target
 /// `axum_generic_session::store::memory`; where that is understood, filter the target out.
 ///
-/// **Expired sessions** are gone at their time for every caller. Their memory is freed by the calls that follow,
-/// one shard of 64 at a time: there is no background task, so nothing to start, to shut down, or to die.
+/// **Expired sessions** are gone at their time for every caller (on Linux a read may find one for up to 10
+/// milliseconds more, since it goes by the kernel's last tick). Their memory is freed by the calls that follow, one
+/// shard of 64 at a time: there is no background task, so nothing to start, to shut down, or to die.
 ///
 /// **When it is full** (see [`max_entries`](Self::max_entries) and [`max_bytes`](Self::max_bytes)), expired
 /// sessions are swept first. If that gives no room, *new* sessions and updates that grow are refused with
@@ -118,7 +119,7 @@ impl MemoryStore {
 
     /// `copy`: what is wanted of the session that is there.
     fn read<R>(&self, key: &StoreKey, copy: impl FnOnce(&Slot) -> R) -> Option<R> {
-        let now = self.now(None);
+        let now = self.tend(self.clock.about_now());
         let (index, key, _) = locate(key);
         let shard = self.shared.read(index);
         let slot = shard.slot(&key)?;
@@ -151,6 +152,10 @@ impl MemoryStore {
             (SharedClock::System, Some(now)) => now,
             (clock, _) => clock.now(),
         };
+        self.tend(now)
+    }
+
+    fn tend(&self, now: Timestamp) -> Timestamp {
         self.shared.tend(now);
         now
     }
