@@ -125,7 +125,10 @@ fn at_the_last_tick() -> Timestamp {
     use nix::time::{ClockId, clock_gettime};
 
     match clock_gettime(ClockId::CLOCK_REALTIME_COARSE) {
-        Ok(time) => Timestamp::after_epoch(time.into()),
+        Ok(time) => {
+            let seconds = u64::try_from(time.tv_sec()).unwrap_or_default();
+            Timestamp::after_epoch(Duration::new(seconds, u32::try_from(time.tv_nsec()).unwrap_or_default()))
+        }
         // As where there is no such clock.
         Err(_) => SystemClock.now(),
     }

@@ -224,41 +224,16 @@ where
                 }
                 StepProj::Handling { future } => {
                     let mut response = ready!(future.poll(cx))?.into_response();
-                    let Some(mut state) = this.state.take() else { return Poll::Ready(Ok(response)) };
-                    if !state.is_asked_for() {
-                        State::give_back(state);
-                        return Poll::Ready(Ok(response));
-                    }
-                    if !(state.config.commit_on)(response.status()) {
-                        this.step.set(Step::Closing { close: discarding(state, response) });
-                        continue;
-                    }
-                    let closed = match Arc::get_mut(&mut state) {
-                        // As nearly always: what is left of it is used again.
-                        Some(own) => close_alone(own).map(|closed| {
-                            closed.map(|due| {
-                                tell(own, due, &mut response);
-                                own.clear()
-                            })
-                        }),
-                        None => close_shared(&state).map(|closed| {
-                            closed.map(|due| {
-                                tell(&state, due, &mut response);
-                                false
-                            })
-                        }),
-                    };
-                    let next = match closed {
-                        Some(Ok(spare)) => {
-                            if spare {
-                                State::keep(state);
-                            }
-                            return Poll::Ready(Ok(response));
-                        }
-                        Some(Err(error)) => Step::Closing { close: failing(state, response, error) },
-                        None => {
+                    let Some(state) = this.state.take() else { return Poll::Ready(Ok(response)) };
+                    let next = match end(state, &mut response) {
+                        None => return Poll::Ready(Ok(response)),
+                        Some(Rest::Commit(state)) => {
                             let commit = Committing::new(state.clone());
                             Step::Committing { commit, state: Some(state), response: Some(response) }
+                        }
+                        Some(Rest::Discard(state)) => Step::Closing { close: discarding(state, response) },
+                        Some(Rest::Fail(state, error)) => {
+                            Step::Closing { close: failing(state, response, error) }
                         }
                     };
                     this.step.set(next);
@@ -288,6 +263,51 @@ where
 impl<S: Service<R>, R> fmt::Debug for SessionFuture<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionFuture")
+    }
+}
+
+/// What is left to be waited for when the handler has answered.
+enum Rest {
+    Commit(Arc<State>),
+    Discard(Arc<State>),
+    Fail(Arc<State>, Error),
+}
+
+/// The handler has answered: closes the session, as far as that takes no waiting. Apart from the future, so that it is
+/// compiled with this crate, once, and not into each application's.
+#[inline(never)]
+fn end(mut state: Arc<State>, response: &mut Response) -> Option<Rest> {
+    if !state.is_asked_for() {
+        State::give_back(state);
+        return None;
+    }
+    if !(state.config.commit_on)(response.status()) {
+        return Some(Rest::Discard(state));
+    }
+    let closed = match Arc::get_mut(&mut state) {
+        // As nearly always: what is left of it is used again.
+        Some(own) => close_alone(own).map(|closed| {
+            closed.map(|due| {
+                tell(own, due, response);
+                own.clear()
+            })
+        }),
+        None => close_shared(&state).map(|closed| {
+            closed.map(|due| {
+                tell(&state, due, response);
+                false
+            })
+        }),
+    };
+    match closed {
+        Some(Ok(spare)) => {
+            if spare {
+                State::keep(state);
+            }
+            None
+        }
+        Some(Err(error)) => Some(Rest::Fail(state, error)),
+        None => Some(Rest::Commit(state)),
     }
 }
 
