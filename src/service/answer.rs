@@ -1,4 +1,4 @@
-//! The end of a request: what its response tells the client, and caches.
+//! What the response tells the client, and caches.
 
 use axum::{
     http::{
