@@ -125,6 +125,7 @@ pub async fn rows(rounds: usize, requests: usize, only: Option<&str>) -> Vec<Row
                 times[stage.peer as usize].push(stage.time(requests).await);
             }
         }
+        let ratio = median(rounds_of(&times).map(|[plain, ours, theirs]| (ours - plain) / (theirs - plain)));
         let times: Vec<_> = times.into_iter().map(median).collect();
         let cells = Peer::ALL.into_iter().map(|peer| {
             let (i, plain) = (peer as usize, Peer::Plain as usize);
@@ -140,7 +141,16 @@ pub async fn rows(rounds: usize, requests: usize, only: Option<&str>) -> Vec<Row
                 allocated_bytes: Some(above(|a| a.bytes)),
             }
         });
-        rows.push(Row::new(scenario.name, "ns / allocations", scenario.target, cells.collect()));
+        let row = Row::new(scenario.name, "ns / allocations", scenario.target, cells.collect());
+        rows.push(Row { ratio: Some(ratio), ..row });
     }
     rows
+}
+
+/// What plain axum, ours and tower-sessions took, round by round: a machine that others slow down for a while does so
+/// to all peers of a round.
+fn rounds_of(times: &[Vec<f64>]) -> impl Iterator<Item = [f64; 3]> {
+    let of = |peer: Peer| times[peer as usize].iter().copied();
+    let peers = of(Peer::Plain).zip(of(Peer::Ours)).zip(of(Peer::TowerSessions));
+    peers.map(|((plain, ours), theirs)| [plain, ours, theirs])
 }

@@ -18,6 +18,8 @@ pub struct Row {
     pub name: String,
     pub unit: &'static str,
     pub cells: Vec<Cell>,
+    /// Ours as a part of tower-sessions'.
+    pub ratio: Option<f64>,
     /// The best that ours is asked to be.
     pub target: Target,
 }
@@ -70,17 +72,15 @@ impl Cell {
 
 impl Row {
     pub fn new(name: impl Into<String>, unit: &'static str, target: Target, cells: Vec<Cell>) -> Self {
-        Self { name: name.into(), unit, cells, target }
+        let mut row = Self { name: name.into(), unit, cells, ratio: None, target };
+        let value = |peer| row.cell(peer).map(|cell| cell.value);
+        row.ratio = value(Peer::Ours).zip(value(Peer::TowerSessions)).map(|(ours, theirs)| ours / theirs);
+        row.ratio = row.ratio.filter(|ratio| ratio.is_finite());
+        row
     }
 
     fn cell(&self, peer: Peer) -> Option<&Cell> {
         self.cells.iter().find(|cell| cell.peer == peer)
-    }
-
-    /// Ours as a part of tower-sessions'.
-    pub fn ratio(&self) -> Option<f64> {
-        let (ours, theirs) = (self.cell(Peer::Ours)?, self.cell(Peer::TowerSessions)?);
-        (theirs.value != 0.0).then(|| ours.value / theirs.value)
     }
 
     fn line(&self) -> Vec<String> {
@@ -100,7 +100,7 @@ impl Row {
         ];
         let mut line = vec![self.name.clone(), self.unit.into()];
         line.extend(Peer::ALL.map(cell));
-        line.push(self.ratio().map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}x")));
+        line.push(self.ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}x")));
         line.push(wanted.into_iter().flatten().collect::<Vec<_>>().join(" "));
         line
     }
@@ -153,7 +153,8 @@ impl Report {
 }
 
 /// The middle of what was measured.
-pub fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -160,9 +160,12 @@ pub fn rows(rounds: usize, slice: Duration) -> Vec<Row> {
             Row::new(name, unit, target, cells.collect())
         };
         rows.push(row(format!("server, {what}"), "requests/s", Target::NONE, &|i| figures[i].0));
-        rows.push(row(format!("server, {what}: of plain axum"), "times", target.map_or(Target::NONE, Target::value), &|i| {
-            figures[i].0 / figures[0].0
-        }));
+        rows.push(row(
+            format!("server, {what}: of plain axum"),
+            "times",
+            target.map_or(Target::NONE, Target::value),
+            &|i| figures[i].0 / figures[0].0,
+        ));
         rows.push(row(format!("server, {what}: processor"), "us/request", Target::NONE, &|i| figures[i].1));
     }
     servers.drain(..).for_each(Server::stop);

@@ -35,6 +35,7 @@ pub fn app() -> Router {
 
 /// The answer with the headers of one that has changed its session.
 async fn with_headers() -> impl IntoResponse {
-    let cookie = "axum.sid=k3JYx0bq0T5uQH2m8s1LrWvZ4nCdEfGa; Path=/; Max-Age=86400; SameSite=Lax; Secure; HttpOnly";
+    let cookie =
+        "axum.sid=k3JYx0bq0T5uQH2m8s1LrWvZ4nCdEfGa; Path=/; Max-Age=86400; SameSite=Lax; Secure; HttpOnly";
     ([(SET_COOKIE, cookie), (VARY, "cookie"), (CACHE_CONTROL, "private")], 1_u64.to_string())
 }
