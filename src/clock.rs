@@ -118,8 +118,8 @@ impl SharedClock {
     }
 }
 
-/// The machine's time as the kernel last wrote it down, up to 10 ms ago: to read that takes 5 ns, where to ask the
-/// processor how long ago it was takes 20 to 40.
+/// The machine's time as the kernel last wrote it down, as a rule less than a tick of 1 to 10 ms ago: to read that takes
+/// 5 ns, where to ask the processor how long ago it was takes 20 to 40.
 #[cfg(all(target_os = "linux", feature = "memory-store"))]
 fn at_the_last_tick() -> Timestamp {
     use nix::time::{ClockId, clock_gettime};

@@ -41,9 +41,9 @@ static TOLD: Once = Once::new();
 /// the first one's visitors. A release build says so once, as a warning with the target
 /// `axum_generic_session::store::memory`; where that is understood, filter the target out.
 ///
-/// **Expired sessions** are gone at their time for every caller (on Linux a read may find one for up to 10
-/// milliseconds more, since it goes by the kernel's last tick). Their memory is freed by the calls that follow, one
-/// shard of 64 at a time: there is no background task, so nothing to start, to shut down, or to die.
+/// **Expired sessions** are gone at their time for every caller; on Linux a read, which goes by the kernel's last
+/// tick, may find one for some milliseconds more (a tick is 1 to 10). Their memory is freed by the calls that follow,
+/// one shard of 64 at a time: there is no background task, so nothing to start, to shut down, or to die.
 ///
 /// **When it is full** (see [`max_entries`](Self::max_entries) and [`max_bytes`](Self::max_bytes)), expired
 /// sessions are swept first. If that gives no room, *new* sessions and updates that grow are refused with
