@@ -8,6 +8,7 @@ mod engines;
 mod instructions;
 mod memory;
 mod per_request;
+mod processor;
 mod races;
 mod report;
 mod server;

@@ -1,11 +1,11 @@
 //! What one request costs in the process: time on the processor, allocations, bytes.
 
 use axum::{Router, http::HeaderValue};
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
     allocations,
     apps::{Mode, Peer, Size, app, call, visitors},
+    processor,
     report::{Cell, Row, Target, median},
 };
 
@@ -96,11 +96,9 @@ impl Stage {
 
     /// Nanoseconds of the processor per request; of all threads, since one peer signs on another one.
     async fn time(&mut self, requests: usize) -> f64 {
-        let before = clock_gettime(ClockId::ProcessCPUTime);
+        let before = processor::of_process();
         self.run(requests).await;
-        let after = clock_gettime(ClockId::ProcessCPUTime);
-        let nanos = (after.tv_sec - before.tv_sec) * 1_000_000_000 + (after.tv_nsec - before.tv_nsec);
-        nanos as f64 / requests as f64
+        (processor::of_process() - before).as_nanos() as f64 / requests as f64
     }
 }
 

@@ -3,6 +3,7 @@
 mod axum_session;
 mod empty;
 mod extension;
+mod least;
 pub mod ours;
 mod plain;
 mod tower_sessions;
@@ -36,14 +37,23 @@ pub enum Peer {
     Empty,
     /// axum with its own layer for a shared value.
     Extension,
+    /// As little as a session layer can be.
+    Least,
     Ours,
     TowerSessions,
     AxumSession,
 }
 
 impl Peer {
-    pub const ALL: [Self; 6] =
-        [Self::Plain, Self::Empty, Self::Extension, Self::Ours, Self::TowerSessions, Self::AxumSession];
+    pub const ALL: [Self; 7] = [
+        Self::Plain,
+        Self::Empty,
+        Self::Extension,
+        Self::Least,
+        Self::Ours,
+        Self::TowerSessions,
+        Self::AxumSession,
+    ];
     pub const WITH_SESSIONS: [Self; 3] = [Self::Ours, Self::TowerSessions, Self::AxumSession];
 
     pub fn has_sessions(self) -> bool {
@@ -55,6 +65,7 @@ impl Peer {
             Self::Plain => "plain axum",
             Self::Empty => "empty layer",
             Self::Extension => "Extension(Arc)",
+            Self::Least => "least session",
             Self::Ours => "axum-generic-session",
             Self::TowerSessions => "tower-sessions",
             Self::AxumSession => "axum_session",
@@ -63,7 +74,7 @@ impl Peer {
 
     /// The name as an argument of this program.
     pub fn word(self) -> &'static str {
-        ["plain", "empty", "extension", "ours", "tower-sessions", "axum-session"][self as usize]
+        ["plain", "empty", "extension", "least", "ours", "tower-sessions", "axum-session"][self as usize]
     }
 
     pub fn of_word(word: &str) -> Option<Self> {
@@ -90,6 +101,7 @@ pub async fn app(peer: Peer, mode: Mode) -> Router {
         Peer::Plain => plain::app(),
         Peer::Empty => empty::app(),
         Peer::Extension => extension::app(),
+        Peer::Least => least::app(),
         Peer::Ours => ours::app(mode),
         Peer::TowerSessions => tower::app(mode),
         Peer::AxumSession => axum_session::app(mode).await,
