@@ -21,7 +21,7 @@ use self::{
     at_once::at_once,
     login::{logged_in, login_at, who_logs_in},
     swap::write,
-    version::{adopt, ask_before_save, new_id, version},
+    version::{adopt_at, ask_before_save, new_id, version},
 };
 use crate::{
     clock::Timestamp,
@@ -268,7 +268,7 @@ async fn create(state: &State, intent: Intent, now: Timestamp) -> Result<Saved, 
                 logged_in(state, &key, &record, login).await;
                 let saved = if old.is_some() { Saved::Rotated } else { Saved::Created };
                 state.settle(intent);
-                adopt(state, &mut state.data(), Some((id, key)), version, record.data);
+                adopt_at((id, key), state, &mut state.data(), version, record.data);
                 return Ok(saved);
             }
             Written::Gone | Written::Conflict(_) => state.data().new_id = None,

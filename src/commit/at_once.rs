@@ -15,9 +15,11 @@ use super::{
 use crate::{
     error::Error,
     id::SessionId,
+    observe::Was,
     rules::{Action, Ending, decide},
-    state::{Data, Frame, Intent},
+    state::{Data, Frame, Intent, Origin},
     store::{When, Written},
+    transport::Signature,
 };
 
 /// Commits the session, which has been loaded, or leaves it as it was: `None` where that may take waiting.
@@ -54,22 +56,26 @@ pub(super) fn at_once(frame: &Frame, data: &mut Data, intent: Intent) -> Option<
         Err(error) => return Some(Err(error)),
     };
     let told = config.clock.told(now);
-    let (place, written) = match &data.origin {
-        Some(origin) => (None, store.set(&origin.key, record, When::Tagged(origin.tag), told)),
+    let (was, written) = match &data.origin {
+        Some(origin) => (Was::There, store.set(&origin.key, record, When::Tagged(origin.tag), told)),
         None => {
             let id = data.new_id.clone().unwrap_or_else(SessionId::random);
             let key = config.key(&id);
-            let written = store.set(&key, record, When::Absent, told);
-            (Some((id, key)), written)
+            // Made in its place, and taken out again if it is not to be had.
+            let origin = data.origin.insert(Origin::new(id, key, Signature::None));
+            (Was::Nowhere, store.set(&origin.key, record, When::Absent, told))
         }
     };
+    if begins && !matches!(written, Some(Written::Done)) {
+        data.origin = None;
+    }
     match written? {
         Written::Done => {
             if intent.ending != Ending::None {
                 frame.settle(intent);
             }
             // The data are locked.
-            adopt(frame, data, place, version, Bytes::new());
+            adopt(frame, data, was, version, Bytes::new());
             Some(Ok(if begins { Saved::Created } else { Saved::Updated }))
         }
         Written::Gone => Some(Err(Error::gone())),

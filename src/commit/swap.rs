@@ -8,7 +8,7 @@ use super::{
     MAX_DRAWS, Saved,
     login::{logged_in, login_at, who_logs_in},
     resend, taken,
-    version::{adopt, new_id, version},
+    version::{adopt, adopt_at, new_id, version},
 };
 use crate::{
     clock::Timestamp,
@@ -16,6 +16,7 @@ use crate::{
     engine::{Group, Repeat},
     error::{Error, Operation},
     object::merge,
+    observe::Was,
     rules::Ending,
     state::{Origin, State},
     store::{Record, StoreError, When, Written},
@@ -87,7 +88,11 @@ pub(super) async fn swap(state: &State, repeat: Repeat, now: Timestamp) -> Resul
             if saved == Saved::Rotated {
                 state.settle(intent);
             }
-            adopt(state, &mut state.data(), renewed.map(|new| *new), version, record.data);
+            let mut data = state.data();
+            match renewed {
+                Some(new) => adopt_at(*new, state, &mut data, version, record.data),
+                None => adopt(state, &mut data, Was::There, version, record.data),
+            }
             Ok(Swap::Done(saved))
         }
         Written::Gone => Err(Error::gone()),

@@ -13,7 +13,7 @@ use crate::{
     id::{SessionId, StoreKey},
     lifetime::Life,
     object::merge,
-    observe::Sight,
+    observe::{Sight, Was},
     state::{Data, Frame, Origin, Owed, State},
     store::{BoxError, Kept, Record, Tag},
     transport::Signature,
@@ -115,32 +115,29 @@ impl Version {
     }
 }
 
-/// The version is in the store: it is what the next changes are compared with. `place`: where, unless that is where the
-/// session was. `encoded`: the record's data, which are not looked at if nobody can have changed the session meanwhile.
-pub(super) fn adopt(
+/// The version is in the store, at another place than the session was.
+pub(super) fn adopt_at(
+    (id, key): (SessionId, StoreKey),
     frame: &Frame,
     data: &mut Data,
-    place: Option<(SessionId, StoreKey)>,
     version: Version,
     encoded: Bytes,
 ) {
+    let old = data.origin.replace(Origin::new(id, key, Signature::None));
+    let was = old.as_ref().map_or(Was::Nowhere, |old| Was::At(&old.key));
+    adopt(frame, data, was, version, encoded);
+}
+
+/// The version is in the store, where the data say that the session is: it is what the next changes are compared with.
+/// `encoded`: the record's data, which are not looked at if nobody can have changed the session meanwhile.
+pub(super) fn adopt(frame: &Frame, data: &mut Data, was: Was<'_>, version: Version, encoded: Bytes) {
     let Version { tag, principal, head, life, at, edition, bytes } = version;
     let expires_at = life.store;
-    let sight = Sight { created: head.created, expires_at, bytes };
-    let observer = &frame.config.observer;
-    match (&mut data.origin, place) {
-        (old, Some((id, key))) => {
-            observer.stored(old.as_ref().map(|old| &old.key), &key, sight);
-            *old = Some(Origin { id, key, tag, expires_at, signature: Signature::None });
-        }
-        (Some(origin), None) => {
-            observer.stored(Some(&origin.key), &origin.key, sight);
-            (origin.tag, origin.expires_at) = (tag, expires_at);
-            origin.signature.renew();
-        }
-        // What has been written over was somewhere.
-        (None, None) => return,
-    }
+    // What has been written is somewhere.
+    let Some(origin) = &mut data.origin else { return };
+    frame.config.observer.stored(was, &origin.key, Sight { created: head.created, expires_at, bytes });
+    (origin.tag, origin.expires_at) = (tag, expires_at);
+    origin.signature.renew();
     if data.edition == edition {
         if let Some(object) = mem::take(&mut data.edits).object {
             data.base.object = object;

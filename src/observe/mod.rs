@@ -69,6 +69,15 @@ impl What {
     }
 }
 
+/// Where a session was before a version of it was written.
+#[derive(Clone, Copy)]
+pub(crate) enum Was<'a> {
+    Nowhere,
+    /// Where it is now.
+    There,
+    At(&'a StoreKey),
+}
+
 /// What a record told when it passed.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(feature = "inspector"), allow(dead_code, reason = "the log and the meters need less"))]
@@ -110,12 +119,12 @@ impl Observer {
         self.note_sight(What::Loaded, key, sight);
     }
 
-    /// A version of the session is in the store. `old`: where it was before, if it was anywhere.
-    pub(crate) fn stored(&self, old: Option<&StoreKey>, key: &StoreKey, sight: Sight) {
-        let (what, outcome) = match old {
-            None => (What::Created, "created"),
-            Some(old) if old == key => (What::Saved, "updated"),
-            Some(_) => (What::Rotated, "rotated"),
+    /// A version of the session is in the store.
+    pub(crate) fn stored(&self, was: Was<'_>, key: &StoreKey, sight: Sight) {
+        let (what, outcome) = match was {
+            Was::Nowhere => (What::Created, "created"),
+            Was::There => (What::Saved, "updated"),
+            Was::At(_) => (What::Rotated, "rotated"),
         };
         tracing::debug!(
             session = %key.handle(),
@@ -124,9 +133,7 @@ impl Observer {
             bytes = sight.bytes,
             "session saved"
         );
-        if what == What::Rotated
-            && let Some(old) = old
-        {
+        if let Was::At(old) = was {
             self.note_end(old);
         }
         self.note_sight(what, key, sight);

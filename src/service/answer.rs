@@ -37,9 +37,7 @@ pub(super) fn tell(frame: &Frame, due: Option<Due>, response: &mut Response) {
 }
 
 fn add_vary(headers: &mut HeaderMap, name: &HeaderName) {
-    // Responses have few headers: to look at each name is faster than to hash one.
-    let there = headers.keys().any(|name| *name == VARY);
-    let there = there
+    let there = is_there(headers, &VARY)
         && headers.get_all(VARY).iter().any(|value| {
             value.as_bytes().split(|b| *b == b',').any(|part| {
                 let part = part.trim_ascii();
@@ -53,11 +51,16 @@ fn add_vary(headers: &mut HeaderMap, name: &HeaderName) {
     }
 }
 
+/// Responses have few headers: to look at each name is faster than to hash one.
+fn is_there(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.keys().any(|there| there == name)
+}
+
 /// No shared cache may keep an answer with a visitor's cookie in it. What the handler said more strictly stays;
 /// what it said against that goes.
 fn make_private(headers: &mut HeaderMap) {
-    if !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    if !is_there(headers, &CACHE_CONTROL) {
+        headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
         return;
     }
     let mut kept = vec!["private"];

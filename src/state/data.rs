@@ -43,7 +43,7 @@ pub(crate) struct Origin {
 impl Origin {
     /// Of a session of which nobody knows yet whether it is there.
     #[inline]
-    pub(super) fn new(id: SessionId, key: StoreKey, signature: Signature) -> Self {
+    pub(crate) fn new(id: SessionId, key: StoreKey, signature: Signature) -> Self {
         Self { id, key, tag: [0; 8].into(), expires_at: Timestamp::EPOCH, signature }
     }
 }

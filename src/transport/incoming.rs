@@ -49,10 +49,13 @@ impl Carrier {
     /// The id of the request: the first that is well-formed and, in a cookie, bears a good signature.
     #[inline]
     pub(crate) fn read(&self, captured: &Captured) -> Option<Presented> {
-        if let ([Way::Cookie], FromCookie::Id(id)) = (&*self.transport.0, &captured.cookie) {
-            return Some(Presented { id: id.clone(), signature: Signature::None, way: 0 });
+        match (&*self.transport.0, &captured.cookie) {
+            ([Way::Cookie], FromCookie::Nothing) => None,
+            ([Way::Cookie], FromCookie::Id(id)) => {
+                Some(Presented { id: id.clone(), signature: Signature::None, way: 0 })
+            }
+            _ => self.read_each(captured),
         }
-        self.read_each(captured)
     }
 
     fn read_each(&self, captured: &Captured) -> Option<Presented> {
