@@ -66,11 +66,8 @@ pub(super) fn at_once(frame: &Frame, data: &mut Data, intent: Intent) -> Option<
             (Was::Nowhere, store.set(&origin.key, record, When::Absent, told))
         }
     };
-    if begins && !matches!(written, Some(Written::Done)) {
-        data.origin = None;
-    }
-    match written? {
-        Written::Done => {
+    match &written {
+        Some(Written::Done) => {
             if intent.ending != Ending::None {
                 frame.settle(intent);
             }
@@ -78,8 +75,12 @@ pub(super) fn at_once(frame: &Frame, data: &mut Data, intent: Intent) -> Option<
             adopt(frame, data, was, version, Bytes::new());
             Some(Ok(if begins { Saved::Created } else { Saved::Updated }))
         }
-        Written::Gone => Some(Err(Error::gone())),
-        // To be merged, or to be given another id.
-        Written::Conflict(_) => None,
+        refused => {
+            if begins {
+                data.origin = None;
+            }
+            // What is not gone is to be merged or given another id, or room is to be made for it.
+            matches!(refused, Some(Written::Gone)).then(|| Err(Error::gone()))
+        }
     }
 }
