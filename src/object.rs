@@ -47,6 +47,15 @@ const UNTIDY: usize = 4096;
 const USUAL_RECORD: usize = 128;
 
 impl Object {
+    /// Whether it is as new: empty, and without room of its own.
+    #[inline]
+    pub(crate) fn is_blank(&self) -> bool {
+        self.source.is_empty()
+            && self.own.capacity() == 0
+            && self.entries.capacity() == 0
+            && self.noted.is_none()
+    }
+
     /// The object that a value serializes to.
     pub(crate) fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
         if let Some(done) = fields::of(value) {

@@ -1,15 +1,17 @@
 //! What a session holds: as it is stored, what has been changed since, and what the client is owed for it.
 
+use std::mem;
+
 use axum::http::{Extensions, HeaderMap};
 
 use super::{ForcedId, Intent};
 use crate::{
     clock::Timestamp,
-    codec::Content,
+    codec::{Content, Head},
     config::Config,
     cookie::{CookieLife, CookieOptions},
     id::{SessionId, StoreKey},
-    object::{Object, merge},
+    object::{Object, give_back, merge},
     store::Tag,
     transport::{Captured, Presented, Signature, Signed},
 };
@@ -194,6 +196,45 @@ impl Data {
         Some(Due { owed, way: self.way, whose })
     }
 
+    /// As new. Each field is named, so that none is left out; what is nothing already, as most is after most requests, is
+    /// only looked at.
+    pub(super) fn forget(&mut self) {
+        let Self {
+            brought,
+            origin,
+            base,
+            base_principal,
+            edits,
+            edition,
+            replaced_in,
+            unknown,
+            new_id,
+            owed,
+            way,
+            epoch,
+        } = self;
+        let Content { head: Head { created, since, cookie, stored_cookie }, object } = base;
+        let Edits { object: own_object, cookie: own_cookie, principal, replaced } = edits;
+        if *edition > 0 {
+            // What has been changed lies in room of its own.
+            give_back(mem::take(object));
+        } else if !object.is_blank() {
+            *object = Object::default();
+        }
+        empty(brought);
+        empty(origin);
+        empty(cookie);
+        empty(stored_cookie);
+        empty(base_principal);
+        empty(own_object);
+        empty(own_cookie);
+        empty(principal);
+        empty(new_id);
+        empty(owed);
+        (*created, *since, *replaced, *unknown) = (None, None, false, false);
+        (*edition, *replaced_in, *way, *epoch) = (0, 0, 0, 0);
+    }
+
     /// Whether they stand after all intents so far.
     pub(super) fn follows(&self, intent: Intent) -> bool {
         self.epoch == intent.epoch
@@ -219,5 +260,12 @@ impl Data {
         self.edition += 1;
         self.replaced_in = self.edition;
         self.epoch = epoch;
+    }
+}
+
+#[inline(always)]
+fn empty<T>(field: &mut Option<T>) {
+    if field.is_some() {
+        *field = None;
     }
 }

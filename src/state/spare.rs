@@ -2,7 +2,6 @@
 
 use std::{
     cell::RefCell,
-    mem,
     ops::Deref,
     sync::{
         Arc, PoisonError,
@@ -12,8 +11,8 @@ use std::{
 
 use axum::http::request::Parts;
 
-use super::{Data, Frame, State, frame::Flags};
-use crate::{config::Config, object::give_back};
+use super::{Frame, State, frame::Flags};
+use crate::config::Config;
 
 /// So many are kept by a thread.
 const SPARE: usize = 64;
@@ -108,12 +107,7 @@ impl State {
         *loaded = AtomicBool::default();
         *flags = Flags::default();
         *intent = AtomicU64::default();
-        let data = data.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // What has been changed lies in room of its own.
-        if data.edition > 0 {
-            give_back(mem::take(&mut data.base.object));
-        }
-        *data = Data::default();
+        data.get_mut().unwrap_or_else(PoisonError::into_inner).forget();
     }
 }
 
