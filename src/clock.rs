@@ -122,13 +122,13 @@ impl SharedClock {
 /// 5 ns, where to ask the processor how long ago it was takes 20 to 40.
 #[cfg(all(target_os = "linux", feature = "memory-store"))]
 fn at_the_last_tick() -> Timestamp {
-    use nix::time::{ClockId, clock_gettime};
+    use nix::{
+        sys::time::TimeValLike,
+        time::{ClockId, clock_gettime},
+    };
 
     match clock_gettime(ClockId::CLOCK_REALTIME_COARSE) {
-        Ok(time) => {
-            let seconds = u64::try_from(time.tv_sec()).unwrap_or_default();
-            Timestamp::after_epoch(Duration::new(seconds, u32::try_from(time.tv_nsec()).unwrap_or_default()))
-        }
+        Ok(time) => Timestamp::from_millis(u64::try_from(time.num_milliseconds()).unwrap_or_default()),
         // As where there is no such clock.
         Err(_) => SystemClock.now(),
     }

@@ -4,7 +4,7 @@ mod node;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, mem, sync::Arc, time::Duration};
 
 use axum::body::Bytes;
 use cookie::SameSite;
@@ -38,6 +38,24 @@ pub(crate) enum Codec {
 pub(crate) struct Content {
     pub(crate) head: Head,
     pub(crate) object: Object,
+}
+
+impl Content {
+    /// Puts what has been read in the place of nothing, as nearly always, which need not be dropped for that.
+    #[inline]
+    pub(crate) fn fill(&mut self, read: Self) {
+        if self.is_nothing() {
+            mem::forget(mem::replace(self, read));
+        } else {
+            *self = read;
+        }
+    }
+
+    #[inline]
+    fn is_nothing(&self) -> bool {
+        let Head { created: _, since: _, cookie, stored_cookie } = &self.head;
+        cookie.is_none() && stored_cookie.is_none() && self.object.is_blank()
+    }
 }
 
 /// What a record says of its session beside the data.

@@ -189,7 +189,7 @@ impl State {
         let (tag, bytes) = (notes::tag(&data), notes::split(&data).0.len());
         // Not of a copy of them: they are shared with other threads, so each copy is counted twice.
         let read = codec.decode_noted(data, cookie);
-        *content = read.map_err(StoreError::corrupt)?;
+        content.fill(read.map_err(StoreError::corrupt)?);
         Ok(Label { tag, expires_at, principal, bytes })
     }
 

@@ -74,6 +74,7 @@ impl State {
     }
 
     /// Forgets this request. Whether the state may be used for another one.
+    #[inline]
     pub(crate) fn clear(&mut self) -> bool {
         let asked_for = self.data.get_mut().ok().map(|data| data.brought.is_some());
         match asked_for {
@@ -88,6 +89,7 @@ impl State {
     }
 
     /// Keeps a state that has been [cleared](Self::clear).
+    #[inline]
     pub(crate) fn keep(state: Arc<Self>) {
         let _ = STATES.try_with(|states| {
             let mut states = states.borrow_mut();
