@@ -42,7 +42,11 @@ impl Carrier {
         if self.keys.is_some() {
             return FromCookie::Signed(header.into_owned());
         }
-        let id = self.named("", header.as_bytes()).find_map(SessionId::of_octets);
+        let header = header.as_bytes();
+        // No id has a semicolon in it: if all of the rest is one, there is no other cookie to look at.
+        let rest = header.strip_prefix(self.name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
+        let id = rest.and_then(SessionId::of_octets);
+        let id = id.or_else(|| self.named("", header).find_map(SessionId::of_octets));
         id.map_or(FromCookie::Nothing, FromCookie::Id)
     }
 
