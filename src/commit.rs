@@ -268,7 +268,7 @@ async fn create(state: &State, intent: Intent, now: Timestamp) -> Result<Saved, 
                 logged_in(state, &key, &record, login).await;
                 let saved = if old.is_some() { Saved::Rotated } else { Saved::Created };
                 state.settle(intent);
-                adopt_at((id, key), state, &mut state.data(), version, record.data);
+                adopt_at((id, key), state, &mut state.data(), version, &record.data);
                 return Ok(saved);
             }
             Written::Gone | Written::Conflict(_) => state.data().new_id = None,

@@ -12,6 +12,7 @@ use axum::http::{
 };
 
 use self::cookies::append_cookie;
+pub(crate) use self::cookies::is_there;
 pub(crate) use self::presented::{Captured, Presented, Signature, Signed};
 use crate::{
     clock::Timestamp,

@@ -4,8 +4,6 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use axum::body::Bytes;
-
 use super::{
     Saved, leave,
     login::who_logs_in,
@@ -71,8 +69,7 @@ pub(super) fn at_once(frame: &Frame, data: &mut Data, intent: Intent) -> Option<
             if intent.ending != Ending::None {
                 frame.settle(intent);
             }
-            // The data are locked.
-            adopt(frame, data, was, version, Bytes::new());
+            adopt(frame, data, was, version, None);
             Some(Ok(if begins { Saved::Created } else { Saved::Updated }))
         }
         refused => {

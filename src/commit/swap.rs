@@ -90,8 +90,8 @@ pub(super) async fn swap(state: &State, repeat: Repeat, now: Timestamp) -> Resul
             }
             let mut data = state.data();
             match renewed {
-                Some(new) => adopt_at(*new, state, &mut data, version, record.data),
-                None => adopt(state, &mut data, Was::There, version, record.data),
+                Some(new) => adopt_at(*new, state, &mut data, version, &record.data),
+                None => adopt(state, &mut data, Was::There, version, Some(&record.data)),
             }
             Ok(Swap::Done(saved))
         }

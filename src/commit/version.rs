@@ -1,7 +1,5 @@
 //! A version of the session: made from its data, and taken over into them once the store has it.
 
-use std::mem;
-
 use axum::body::Bytes;
 
 use crate::{
@@ -121,16 +119,16 @@ pub(super) fn adopt_at(
     frame: &Frame,
     data: &mut Data,
     version: Version,
-    encoded: Bytes,
+    encoded: &Bytes,
 ) {
     let old = data.origin.replace(Origin::new(id, key, Signature::None));
     let was = old.as_ref().map_or(Was::Nowhere, |old| Was::At(&old.key));
-    adopt(frame, data, was, version, encoded);
+    adopt(frame, data, was, version, Some(encoded));
 }
 
 /// The version is in the store, where the data say that the session is: it is what the next changes are compared with.
-/// `encoded`: the record's data, which are not looked at if nobody can have changed the session meanwhile.
-pub(super) fn adopt(frame: &Frame, data: &mut Data, was: Was<'_>, version: Version, encoded: Bytes) {
+/// `encoded`: the record's data, for who has waited, so that somebody may have changed the session meanwhile.
+pub(super) fn adopt(frame: &Frame, data: &mut Data, was: Was<'_>, version: Version, encoded: Option<&Bytes>) {
     let Version { tag, principal, head, life, at, edition, bytes } = version;
     let expires_at = life.store;
     // What has been written is somewhere.
@@ -139,12 +137,11 @@ pub(super) fn adopt(frame: &Frame, data: &mut Data, was: Was<'_>, version: Versi
     (origin.tag, origin.expires_at) = (tag, expires_at);
     origin.signature.renew();
     if data.edition == edition {
-        if let Some(object) = mem::take(&mut data.edits).object {
-            data.base.object = object;
-        }
+        data.take_edits_over();
     } else {
         // Somebody has gone on changing while the store was at work: keep what came since. What was written can be
         // read, and need not be kept beside for the rare case.
+        let encoded = encoded.cloned().unwrap_or_default();
         let stored = frame.config.codec.decode(encoded, &frame.config.cookie).unwrap_or_default().object;
         let later = merge(&stored, data.object(), &stored).object;
         data.edits.object = Some(later);

@@ -86,8 +86,8 @@ impl Attributes {
         let (word, end) = match (self.style, life) {
             (_, CookieLife::BrowserSession) => ("", ""),
             (Style::MaxAge, CookieLife::Until(end)) => {
-                let seconds = end.saturating_since(now).min(MAX_AGE_LIMIT).as_millis().div_ceil(1000);
-                ("; Max-Age=", digits.format(seconds))
+                let age = end.saturating_since(now).min(MAX_AGE_LIMIT);
+                ("; Max-Age=", digits.format(age.as_secs() + u64::from(age.subsec_nanos() > 0)))
             }
             // Both, since old browsers know only `Expires` and a removal must not fail.
             (Style::MaxAge, CookieLife::Removal) => ("; Max-Age=0; Expires=", &*date),

@@ -10,7 +10,7 @@ use axum::{
 
 use crate::{
     state::{Due, Frame, Owed},
-    transport::Issue,
+    transport::{Issue, is_there},
 };
 
 /// Puts into the response what the client must know. Not under the data's lock: a transport may be the application's own.
@@ -49,11 +49,6 @@ fn add_vary(headers: &mut HeaderMap, name: &HeaderName) {
         let value = if *name == COOKIE { HeaderValue::from_static("cookie") } else { name.clone().into() };
         headers.append(VARY, value);
     }
-}
-
-/// Responses have few headers: to look at each name is faster than to hash one.
-fn is_there(headers: &HeaderMap, name: &HeaderName) -> bool {
-    headers.keys().any(|there| there == name)
 }
 
 /// No shared cache may keep an answer with a visitor's cookie in it. What the handler said more strictly stays;

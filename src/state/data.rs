@@ -196,6 +196,17 @@ impl Data {
         Some(Due { owed, way: self.way, whose })
     }
 
+    /// What has been changed is what is stored now.
+    pub(crate) fn take_edits_over(&mut self) {
+        let Edits { object, cookie, principal, replaced } = &mut self.edits;
+        if let Some(object) = object.take() {
+            self.base.object = object;
+        }
+        empty(cookie);
+        empty(principal);
+        *replaced = false;
+    }
+
     /// As new. Each field is named, so that none is left out; what is nothing already, as most is after most requests, is
     /// only looked at.
     pub(super) fn forget(&mut self) {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use axum::http::{
-    HeaderMap, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue,
     header::{COOKIE, SET_COOKIE},
 };
 use memchr::memchr;
@@ -113,6 +113,7 @@ pub(super) fn append_cookie(headers: &mut HeaderMap, name: &str, text: String, o
     let Ok(mut value) = HeaderValue::try_from(text) else { return };
     // Not printed by whoever logs the response, and in HTTP/2 in no table that requests share.
     value.set_sensitive(true);
+    let overwrite = overwrite && is_there(headers, &SET_COOKIE);
     if overwrite && headers.get_all(SET_COOKIE).iter().any(|line| is_cookie_named(line, name)) {
         let lines = headers.get_all(SET_COOKIE).iter();
         let others: Vec<_> = lines.filter(|line| !is_cookie_named(line, name)).cloned().collect();
@@ -122,6 +123,11 @@ pub(super) fn append_cookie(headers: &mut HeaderMap, name: &str, text: String, o
         }
     }
     headers.append(SET_COOKIE, value);
+}
+
+/// Responses have few headers: to look at each name is faster than to hash one.
+pub(crate) fn is_there(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.keys().any(|there| there == name)
 }
 
 fn is_cookie_named(value: &HeaderValue, name: &str) -> bool {
