@@ -17,11 +17,12 @@ use axum::{
     routing::get,
 };
 use axum_generic_session::{
-    Error, Key, MemoryStore, Rolling, Session, SessionId, SessionLayer, Store, StoreKey,
+    Error, Key, MemoryStore, Rolling, Session, SessionId, SessionLayer, Store, StoreKey, Timestamp,
+    store::{Record, Tag, When, Written},
     testing::{Answer, Client, ManualClock},
 };
 use proptest::{prelude::*, sample::select, test_runner::TestRunner};
-use serde_json::Value;
+use serde_json::{Value, json};
 use site::{COOKIE, Site, act, cases, object};
 use tower::ServiceExt;
 
@@ -251,4 +252,45 @@ fn a_store_at_hand_and_one_that_is_waited_for_come_to_the_same() {
         })
     };
     TestRunner::new(cases(2048)).run(&(settings(), steps()), property).unwrap();
+}
+
+/// A place that a first write could not have is not where the session is: neither is it written there on a second try, nor
+/// does what stands there become the visitor's.
+#[tokio::test]
+async fn a_place_that_is_not_to_be_had_is_given_up() {
+    let store = MemoryStore::new().max_entries(1);
+    let wider = store.clone().max_entries(3);
+    let taken = wider.clone();
+    let pages = Router::new()
+        .route("/set", get(|session: Session| async move { session.insert("mine", true).await }))
+        .route(
+            "/taken",
+            get(async move |session: Session| {
+                let key = StoreKey::hashed("axum:sess:", &session.id().await?);
+                let data = "{\"v\":1,\"created\":1}\n{\"theirs\":true}".into();
+                let record = Record { tag: Tag::random(), expires_at: Timestamp::MAX, principal: None, data };
+                assert_eq!(taken.set(&key, &record, When::Absent).await.expect("room"), Written::Done);
+                session.insert("mine", true).await
+            }),
+        )
+        .route(
+            "/read",
+            get(|session: Session| async move { Ok::<_, Error>(session.get().await?.len().to_string()) }),
+        );
+    let app = |store: &MemoryStore| pages.clone().layer(SessionLayer::new(store.clone()));
+
+    let (mut first, mut second) = (Client::new(app(&store)), Client::new(app(&store)));
+    let _ = first.get("/set").await.expect_status(200);
+    let refused = second.get("/set").await.expect_status(507);
+    assert!(refused.set_cookies().is_empty());
+    assert_eq!(store.len(), 1);
+
+    let mut second = Client::new(app(&wider));
+    let _ = second.get("/taken").await.expect_status(200);
+    assert_eq!(second.get("/read").await.text(), "1");
+    let id = SessionId::parse(second.cookie(COOKIE).expect("a cookie")).expect("an id");
+    let record =
+        store.get(&StoreKey::hashed("axum:sess:", &id)).await.expect("in memory").expect("a session");
+    assert_eq!(object(&record), json!({"mine": true}));
+    assert_eq!(store.len(), 3);
 }
