@@ -99,7 +99,7 @@ impl State {
         });
     }
 
-    /// Nothing of one visitor's may be there for the next one: each field is named, and made anew as a whole.
+    /// Nothing of one visitor's may be there for the next one: each field is named, or this does not compile.
     fn forget(&mut self) {
         let Self {
             frame: Frame { config: _, parts: _, loaded, loading: _, committing: _, flags, intent },

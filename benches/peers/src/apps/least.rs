@@ -1,7 +1,8 @@
 //! The least that a session can be in axum: one layer, one extractor, one store, written for these routes alone. It keeps what a
 //! session has to be (the store knows digests of ids, sessions expire, who writes names the version that is replaced, an answer
 //! with a cookie is not for caches) and nothing else: no settings, no hooks, no signature, no rolling, no logout, no errors,
-//! no second handle that writes at the same time. What it takes, any session layer of this shape takes.
+//! no second handle that writes at the same time. Where a target asks for less than this takes, it asks a session layer to do
+//! less than that. It is no lower bound of each row: it reads values by serde_json, and who signs or loads early does more.
 
 use std::{
     collections::{BTreeMap, HashMap},
