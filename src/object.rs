@@ -47,10 +47,10 @@ const UNTIDY: usize = 4096;
 const USUAL_RECORD: usize = 128;
 
 impl Object {
-    /// Whether it is as new: empty, and without room of its own.
+    /// Whether it is as new: empty, and without anything that had to be dropped.
     #[inline]
     pub(crate) fn is_blank(&self) -> bool {
-        self.source.is_empty()
+        self.source.is_nothing()
             && self.own.capacity() == 0
             && self.entries.capacity() == 0
             && self.noted.is_none()

@@ -12,6 +12,14 @@ pub(crate) enum Source {
     Kept(Arc<[u8]>),
 }
 
+impl Source {
+    /// Whether it is no text at all, which nobody counts.
+    #[inline]
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self, Self::Sent(bytes) if bytes.is_empty())
+    }
+}
+
 impl Deref for Source {
     type Target = [u8];
 

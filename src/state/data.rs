@@ -280,3 +280,57 @@ fn empty<T>(field: &mut Option<T>) {
         *field = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cookie::MaxAge;
+
+    #[test]
+    fn all_is_forgotten() {
+        let text = || axum::body::Bytes::from_static(b"{\"a\":1}");
+        let object = || Object::parse(text()).expect("an object");
+        let (id, own) =
+            (SessionId::random(), || Some(Box::new(CookieOptions::new().max_age(MaxAge::BrowserSession))));
+        let at = Timestamp::from_millis(7);
+        let full = |edition| Data {
+            brought: Some(Brought::Forced(id.clone())),
+            origin: Some(Origin::new(id.clone(), StoreKey::hashed("", &id), Signature::None)),
+            base: Content {
+                head: Head {
+                    created: Some(at),
+                    since: Some(at),
+                    cookie: own(),
+                    stored_cookie: Some(Box::new(object())),
+                },
+                object: object(),
+            },
+            base_principal: Some("ada".into()),
+            edits: Edits {
+                object: Some(object()),
+                cookie: Some(own()),
+                principal: Some(Some("bob".into())),
+                replaced: true,
+            },
+            edition,
+            replaced_in: edition,
+            unknown: true,
+            new_id: Some(id.clone()),
+            owed: Some(Owed::Removal { options: own() }),
+            way: 1,
+            epoch: 1,
+        };
+        for edition in [0, 1] {
+            let mut data = full(edition);
+            data.forget();
+            assert!(data.brought.is_none() && data.origin.is_none());
+            let Head { created, since, cookie, stored_cookie } = &data.base.head;
+            assert!(created.is_none() && since.is_none() && cookie.is_none() && stored_cookie.is_none());
+            assert!(data.base.object.is_blank() && data.base_principal.is_none());
+            assert!(data.edits.is_empty() && !data.edits.replaced);
+            assert_eq!((data.edition, data.replaced_in, data.unknown), (0, 0, false));
+            assert!(data.new_id.is_none() && data.owed.is_none());
+            assert_eq!((data.way, data.epoch), (0, 0));
+        }
+    }
+}
