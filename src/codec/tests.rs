@@ -1,4 +1,4 @@
-use super::*;
+use super::{header::eight_digits, *};
 use crate::cookie::CookieLife;
 
 const LIFE: Life = Life { store: Timestamp::MAX, cookie: CookieLife::BrowserSession };
