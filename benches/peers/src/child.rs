@@ -8,7 +8,10 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use crate::{apps::Peer, instructions, memory, server};
+use crate::{
+    apps::{Mode, Peer},
+    instructions, memory, server,
+};
 
 /// What the first argument of a child is.
 pub const CHILD: &str = "--child";
@@ -42,6 +45,7 @@ pub fn run(arguments: &[String]) {
     let (what, rest) = arguments.split_first().expect("what to do");
     let number = |i: usize| rest.get(i).and_then(|n| n.parse::<usize>().ok()).expect("a number");
     let peer = || rest.first().and_then(|word| Peer::of_word(word)).expect("a peer");
+    let mode = || rest.get(1).and_then(|word| Mode::of_word(word)).expect("where the layer stands");
     if what == "requests" {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         return instructions::requests(&runtime, peer(), rest.get(1).expect("a scenario"));
@@ -51,7 +55,7 @@ pub fn run(arguments: &[String]) {
     match what.as_str() {
         "footprint" => tell(&runtime.block_on(memory::footprint(peer(), number(1)))),
         "sweep" => tell(&runtime.block_on(memory::pause(number(0)))),
-        "serve" => runtime.block_on(server::serve(peer())),
+        "serve" => runtime.block_on(server::serve(peer(), mode())),
         other => panic!("there is no `{other}` to do"),
     }
 }

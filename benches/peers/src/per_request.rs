@@ -1,10 +1,10 @@
 //! What one request costs in the process: time on the processor, allocations, bytes.
 
-use axum::{Router, http::HeaderValue};
+use axum::http::HeaderValue;
 
 use crate::{
     allocations,
-    apps::{Mode, Peer, Size, app, call, visitors},
+    apps::{App, Mode, Peer, Size, any},
     processor,
     report::{Cell, Row, Target, median},
 };
@@ -37,8 +37,8 @@ const SMALL: Option<Size> = Some(Size::Small);
 const LARGE: Option<Size> = Some(Size::Large);
 
 /// The rows of the table, by name.
-pub const SCENARIOS: [Scenario; 22] = {
-    use Mode::{Deferred, Eager, Signed, Unfinished};
+pub const SCENARIOS: [Scenario; 27] = {
+    use Mode::{Around, Deferred, Eager, Signed, Unfinished};
     use Target as T;
     [
         scenario("untouched, no cookie", "/untouched", Deferred, None, T::ratio(0.25).and_allocations(2.0)),
@@ -60,6 +60,23 @@ pub const SCENARIOS: [Scenario; 22] = {
         scenario("write the same value, 4 KB", "/same", Deferred, LARGE, T::ratio(0.5)),
         scenario("new session, 200 B", "/new", Deferred, None, T::ratio(0.5)),
         scenario("new session, 200 B, signed", "/new", Signed, None, T::ratio(0.5)),
+        scenario(
+            "around, untouched, no cookie",
+            "/untouched",
+            Around,
+            None,
+            T::ratio(0.25).and_allocations(2.0),
+        ),
+        scenario(
+            "around, untouched, cookie",
+            "/untouched",
+            Around,
+            SMALL,
+            T::ratio(0.2).and_allocations(2.0),
+        ),
+        scenario("around, read a value, 200 B", "/read", Around, SMALL, T::ratio(0.35).and_allocations(8.0)),
+        scenario("around, change a value, 200 B", "/change", Around, SMALL, T::ratio(0.5)),
+        scenario("around, new session, 200 B", "/new", Around, None, T::ratio(0.5)),
         scenario("eager, untouched, no cookie", "/untouched", Eager, None, T::NONE),
         scenario("eager, untouched, 200 B", "/untouched", Eager, SMALL, T::NONE),
         scenario("eager, read a value, 200 B", "/read", Eager, SMALL, T::NONE),
@@ -69,29 +86,26 @@ pub const SCENARIOS: [Scenario; 22] = {
 /// A scenario set up for a peer.
 pub struct Stage {
     peer: Peer,
-    app: Router,
+    app: Box<dyn App>,
     path: &'static str,
     cookies: Vec<HeaderValue>,
 }
 
 impl Stage {
     pub async fn new(peer: Peer, scenario: &Scenario) -> Self {
-        let mut app = app(peer, scenario.mode).await;
+        let mut app = any(peer, scenario.mode).await;
         let cookies = match (scenario.session, peer) {
             (None, _) => Vec::new(),
             (Some(_), peer) if !peer.has_sessions() => {
                 vec![HeaderValue::from_static("sid=k3JYx0bq0T5uQH2m8s1LrWvZ4nCdEfGa"); VISITORS]
             }
-            (Some(size), _) => visitors(&mut app, size, VISITORS).await,
+            (Some(size), _) => app.visitors(size, VISITORS).await,
         };
         Self { peer, app, path: scenario.path, cookies }
     }
 
     pub async fn run(&mut self, requests: usize) {
-        for i in 0..requests {
-            let cookie = if self.cookies.is_empty() { None } else { self.cookies.get(i % VISITORS) };
-            drop(call(&mut self.app, self.path, cookie).await);
-        }
+        self.app.run(self.path, &self.cookies, requests).await;
     }
 
     /// Nanoseconds of the processor per request; of all threads, since one peer signs on another one.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    apps::{Mode, Peer, Size, app},
+    apps::{Mode, Peer, Size, any},
     child,
     report::{Cell, Row, Target, median},
 };
@@ -17,8 +17,8 @@ use crate::{
 const CONNECTIONS: usize = 32;
 
 /// In the child: serves until its input is closed.
-pub async fn serve(peer: Peer) {
-    let app = app(peer, Mode::Deferred).await;
+pub async fn serve(peer: Peer, mode: Mode) {
+    let app = any(peer, mode).await;
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     child::tell(&listener.local_addr().expect("an address"));
     let (gone, parent) = tokio::sync::oneshot::channel::<()>();
@@ -26,10 +26,7 @@ pub async fn serve(peer: Peer) {
         let _ = std::io::stdin().read(&mut [0]);
         drop(gone);
     });
-    let server = axum::serve(listener, app).with_graceful_shutdown(async {
-        let _ = parent.await;
-    });
-    server.await.expect("a server");
+    app.serve(listener, Box::pin(async { drop(parent.await) })).await;
 }
 
 struct Server {
@@ -45,8 +42,8 @@ struct Connection {
 }
 
 impl Server {
-    fn start(peer: Peer) -> Self {
-        let mut process = child::start("serve", &[peer.word()]);
+    fn start(peer: Peer, mode: Mode) -> Self {
+        let mut process = child::start("serve", &[peer.word(), mode.word()]);
         let address: SocketAddr = child::first_line(&mut process);
         let connections = (0..CONNECTIONS).map(|_| Connection::open(address)).collect();
         Self { peer, process, connections }
@@ -135,15 +132,23 @@ impl Connection {
 }
 
 pub fn rows(rounds: usize, slice: Duration) -> Vec<Row> {
-    let mut servers: Vec<_> = Peer::ALL.into_iter().map(Server::start).collect();
+    let (read, change) =
+        (("read", "/read", "/read", Some(0.95)), ("change", "/change", "/change", Some(0.9)));
+    // Plain axum sends the headers that a change of the session has to send: what they cost on any server.
+    let headers = ("change, of plain axum with the same headers", "/change", "/headers", None);
+    let mut rows = rows_of("server", Mode::Deferred, &[read, change, headers], rounds, slice);
+    rows.extend(rows_of("server, layer around", Mode::Around, &[read, change], rounds, slice));
+    rows
+}
+
+/// What is asked: its name, the path, that of who has no sessions, and the target.
+type Question = (&'static str, &'static str, &'static str, Option<f64>);
+
+fn rows_of(prefix: &str, mode: Mode, questions: &[Question], rounds: usize, slice: Duration) -> Vec<Row> {
+    let mut servers: Vec<_> = Peer::ALL.into_iter().map(|peer| Server::start(peer, mode)).collect();
     let mut rows = Vec::new();
-    // In the last row plain axum sends the headers that a change of the session has to send: what they cost on any server.
-    for (what, path, plain, target) in [
-        ("read", "/read", "/read", Some(0.95)),
-        ("change", "/change", "/change", Some(0.9)),
-        ("change, of plain axum with the same headers", "/change", "/headers", None),
-    ] {
-        eprintln!("server, {what}");
+    for &(what, path, plain, target) in questions {
+        eprintln!("{prefix}, {what}");
         let mut rates = vec![(Vec::new(), Vec::new()); servers.len()];
         for round in 0..rounds {
             for turn in 0..servers.len() {
@@ -159,14 +164,14 @@ pub fn rows(rounds: usize, slice: Duration) -> Vec<Row> {
             let cells = servers.iter().enumerate().map(|(i, server)| Cell::of(server.peer, of(i)));
             Row::new(name, unit, target, cells.collect())
         };
-        rows.push(row(format!("server, {what}"), "requests/s", Target::NONE, &|i| figures[i].0));
+        rows.push(row(format!("{prefix}, {what}"), "requests/s", Target::NONE, &|i| figures[i].0));
         rows.push(row(
-            format!("server, {what}: of plain axum"),
+            format!("{prefix}, {what}: of plain axum"),
             "times",
             target.map_or(Target::NONE, Target::value),
             &|i| figures[i].0 / figures[0].0,
         ));
-        rows.push(row(format!("server, {what}: processor"), "us/request", Target::NONE, &|i| figures[i].1));
+        rows.push(row(format!("{prefix}, {what}: processor"), "us/request", Target::NONE, &|i| figures[i].1));
     }
     servers.drain(..).for_each(Server::stop);
     rows

@@ -3,12 +3,13 @@
 use std::task::{Context, Poll};
 
 use axum::{Router, extract::Request};
+use tower_layer::{Layer, layer_fn};
 use tower_service::Service;
 
 use super::plain;
 
 #[derive(Clone)]
-struct Nothing<S>(S);
+pub struct Nothing<S>(S);
 
 impl<S: Service<Request>> Service<Request> for Nothing<S> {
     type Response = S::Response;
@@ -25,5 +26,9 @@ impl<S: Service<Request>> Service<Request> for Nothing<S> {
 }
 
 pub fn app() -> Router {
-    plain::app().layer(tower_layer::layer_fn(Nothing))
+    plain::routes().layer(layer())
+}
+
+pub fn layer<S>() -> impl Layer<S, Service = Nothing<S>> + Clone {
+    layer_fn(Nothing)
 }

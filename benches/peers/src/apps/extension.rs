@@ -7,5 +7,5 @@ use axum::{Extension, Router};
 use super::plain;
 
 pub fn app() -> Router {
-    plain::app().layer(Extension(Arc::new(1_u64)))
+    plain::routes().layer(Extension(Arc::new(1_u64)))
 }

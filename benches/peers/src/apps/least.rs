@@ -30,6 +30,7 @@ use rand::{Rng, RngCore};
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest, Sha256};
+use tower_layer::{Layer, layer_fn};
 use tower_service::Service;
 
 use super::{Size, profile};
@@ -197,7 +198,7 @@ impl Session {
 }
 
 #[derive(Clone)]
-struct Layered<S> {
+pub struct Layered<S> {
     inner: S,
     store: Arc<Store>,
 }
@@ -219,7 +220,7 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Layered<S> {
 }
 
 pin_project_lite::pin_project! {
-    struct Closing<F> {
+    pub struct Closing<F> {
         #[pin]
         inner: F,
         session: Session,
@@ -238,11 +239,15 @@ impl<F: Future<Output = Result<Response, E>>, E> Future for Closing<F> {
 }
 
 pub fn app() -> Router {
-    let store = Arc::new(Store::new());
-    routes().layer(tower_layer::layer_fn(move |inner| Layered { inner, store: store.clone() }))
+    routes().layer(layer())
 }
 
-fn routes() -> Router {
+pub fn layer<S>() -> impl Layer<S, Service = Layered<S>> + Clone {
+    let store = Arc::new(Store::new());
+    layer_fn(move |inner| Layered { inner, store: store.clone() })
+}
+
+pub fn routes() -> Router {
     Router::new()
         .route("/untouched", get(|| async { 1_u64.to_string() }))
         .route("/extracted", get(|_: Session| async { 1_u64.to_string() }))

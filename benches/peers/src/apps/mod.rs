@@ -1,5 +1,6 @@
 //! The same small application on each session layer: same routes, same data, same answers.
 
+mod around;
 mod axum_session;
 mod empty;
 mod extension;
@@ -8,7 +9,7 @@ pub mod ours;
 mod plain;
 mod tower_sessions;
 
-use std::sync::OnceLock;
+use std::{convert::Infallible, sync::OnceLock};
 
 use axum::{
     Router,
@@ -25,6 +26,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Barrier;
 use tower_service::Service;
 
+pub use self::around::App;
 use self::tower_sessions as tower;
 
 /// Who takes part.
@@ -91,14 +93,32 @@ pub enum Mode {
     Signed,
     /// As `Deferred`, on a router that has not been told its state: how tests call it.
     Unfinished,
+    /// As `Deferred`, with the layer around the router.
+    Around,
     /// Loaded before the handler runs. For peers that do not know this, as `Deferred`.
     Eager,
 }
 
-/// The application of a peer, its store empty.
+impl Mode {
+    /// The name of how a server can be set up, as an argument of this program.
+    pub fn word(self) -> &'static str {
+        if self == Self::Around { "around" } else { "within" }
+    }
+
+    pub fn of_word(word: &str) -> Option<Self> {
+        [Self::Deferred, Self::Around].into_iter().find(|mode| mode.word() == word)
+    }
+}
+
+/// The application of a peer, its store empty, wherever its layer stands.
+pub async fn any(peer: Peer, mode: Mode) -> Box<dyn App> {
+    if mode == Mode::Around { around::app(peer).await } else { Box::new(app(peer, mode).await) }
+}
+
+/// The application of a peer, its store empty, with its layer in the router.
 pub async fn app(peer: Peer, mode: Mode) -> Router {
     let app: Router = match peer {
-        Peer::Plain => plain::app(),
+        Peer::Plain => plain::routes(),
         Peer::Empty => empty::app(),
         Peer::Extension => extension::app(),
         Peer::Least => least::app(),
@@ -177,9 +197,12 @@ pub fn request(path: &'static str, cookie: Option<&HeaderValue>) -> Request {
     request
 }
 
-/// One request through the whole router.
-pub async fn call(app: &mut Router, path: &'static str, cookie: Option<&HeaderValue>) -> Response {
-    let response = Service::<Request>::call(app, request(path, cookie)).await;
+/// One request through the whole application.
+pub async fn call<S>(app: &mut S, path: &'static str, cookie: Option<&HeaderValue>) -> Response
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    let response = app.call(request(path, cookie)).await;
     let response = response.unwrap_or_else(|never| match never {});
     assert!(response.status().is_success(), "{path}: {}", response.status());
     assert!(!response.body().is_end_stream(), "{path}: an empty answer");
@@ -187,7 +210,10 @@ pub async fn call(app: &mut Router, path: &'static str, cookie: Option<&HeaderVa
 }
 
 /// Makes sessions, and gives the cookies of their visitors.
-pub async fn visitors(app: &mut Router, size: Size, count: usize) -> Vec<HeaderValue> {
+pub async fn visitors<S>(app: &mut S, size: Size, count: usize) -> Vec<HeaderValue>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
     let mut cookies = Vec::with_capacity(count);
     for _ in 0..count {
         let response = call(app, size.fill(), None).await;

@@ -14,10 +14,14 @@ struct Visits {
 }
 
 pub fn app(mode: Mode) -> Router {
+    routes().layer(layer(mode))
+}
+
+pub fn layer(mode: Mode) -> SessionLayer {
     let layer = SessionLayer::new(MemoryStore::new()).defer(mode != Mode::Eager);
     match mode {
-        Mode::Signed => routes().layer(layer.keys([&Key::generate()])),
-        _ => routes().layer(layer),
+        Mode::Signed => layer.keys([&Key::generate()]),
+        _ => layer,
     }
 }
 

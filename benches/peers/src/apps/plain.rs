@@ -9,7 +9,7 @@ use axum::{
 
 use super::profile;
 
-pub fn app() -> Router {
+pub fn routes() -> Router {
     let number = get(|| async { 1_u64.to_string() });
     Router::new()
         .route("/untouched", number.clone())

@@ -7,12 +7,14 @@ use time::Duration;
 use super::{Mode, SIDES, Size, meet, profile};
 
 pub fn app(mode: Mode) -> Router {
-    let layer =
-        SessionManagerLayer::new(MemoryStore::default()).with_expiry(Expiry::OnInactivity(Duration::days(1)));
     match mode {
-        Mode::Signed => routes().layer(layer.with_signed(cookie::Key::generate())),
-        _ => routes().layer(layer),
+        Mode::Signed => routes().layer(layer().with_signed(cookie::Key::generate())),
+        _ => routes().layer(layer()),
     }
+}
+
+pub fn layer() -> SessionManagerLayer<MemoryStore> {
+    SessionManagerLayer::new(MemoryStore::default()).with_expiry(Expiry::OnInactivity(Duration::days(1)))
 }
 
 pub fn routes() -> Router {
