@@ -140,7 +140,7 @@ fn open<K: 'static, B>(config: &Arc<Config>, request: &mut Request<B>) -> Opened
     }
     let parts = config.hooks.want_the_request().then(|| Arc::new(head_of(request)));
     let state = State::take(config.clone(), parts);
-    let outer = request.extensions_mut().insert(Slot::<K>::new(state.clone()));
+    let outer = Slot::<K>::new(state.clone()).put(request.extensions_mut());
     if let Some(outer) = outer.filter(|slot| slot.state().config.carrier.name == config.carrier.name) {
         State::give_back(state);
         return stand_aside(outer, config.defer, request);

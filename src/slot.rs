@@ -1,10 +1,25 @@
 //! Where a request carries its session until somebody asks for it: most never do, and pay for no more than this.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{
+    marker::PhantomData,
+    sync::{Arc, LazyLock},
+};
 
 use axum::http::{Extensions, HeaderMap};
 
 use crate::state::State;
+
+/// None, in a table with room for seven, which a clone of it has, too. A layer around a router is the first to put anything there;
+/// with axum's own three a table that had begun small would have to grow, in each request.
+static ROOMY: LazyLock<Extensions> = LazyLock::new(|| {
+    let mut extensions = Extensions::new();
+    extensions.insert([(); 0]);
+    extensions.insert([(); 1]);
+    extensions.insert([(); 2]);
+    extensions.insert([(); 3]);
+    extensions.clear();
+    extensions
+});
 
 /// The session of kind `K` in a request's extensions.
 pub(crate) struct Slot<K> {
@@ -15,6 +30,17 @@ pub(crate) struct Slot<K> {
 impl<K> Slot<K> {
     pub(crate) fn new(state: Arc<State>) -> Self {
         Self { state, kind: PhantomData }
+    }
+
+    /// Puts it there. Returns what was there before.
+    pub(crate) fn put(self, extensions: &mut Extensions) -> Option<Self>
+    where
+        K: 'static,
+    {
+        if extensions.is_empty() {
+            extensions.clone_from(&ROOMY);
+        }
+        extensions.insert(self)
     }
 
     pub(crate) fn state(&self) -> &State {

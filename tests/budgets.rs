@@ -9,11 +9,12 @@ use axum::{
     Router,
     body::Body,
     http::{Request, header::COOKIE},
+    response::Response,
     routing::get,
 };
 use axum_generic_session::{Error, Key, MemoryStore, Session, SessionLayer, testing::Client};
 use serde::{Deserialize, Serialize};
-use tower::{ServiceExt, layer::util::Identity};
+use tower::{Layer, Service, ServiceExt, layer::util::Identity};
 
 /// About as much text as a session of `size` bytes has, in entries of 80 bytes.
 async fn fill(session: Session, size: usize) -> Result<(), Error> {
@@ -51,7 +52,10 @@ async fn count(session: Session) -> Result<&'static str, Error> {
 }
 
 /// Allocations of one request, the building of the request left out.
-fn allocations(app: &Router, path: &str, cookie: Option<&str>) -> u64 {
+fn allocations<S>(app: &S, path: &str, cookie: Option<&str>) -> u64
+where
+    S: Service<Request<Body>, Response = Response, Error = Infallible> + Clone,
+{
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let once = || {
         let mut request = Request::get(path);
@@ -119,4 +123,18 @@ fn a_request_costs_no_more_than_its_budget() {
         }
     }
     assert!(over.is_empty(), "{over:#?}");
+}
+
+/// Around the router, where axum boxes nothing for it, a session layer is dearer than none by the box of the value that it hands on.
+#[test]
+fn around_the_router_a_request_costs_one() {
+    let layer = SessionLayer::new(MemoryStore::new()).defer(true);
+    let cookie = cookie_of(&layer, "/fill/200");
+    let router = routes().with_state(());
+    for cookie in [None, Some(&*cookie)] {
+        let none = allocations(&router, "/plain", cookie);
+        assert_eq!(allocations(&layer.layer(router.clone()), "/plain", cookie) - none, 1, "{cookie:?}");
+    }
+    let none = allocations(&router, "/plain", None);
+    assert_eq!(allocations(&layer.layer(router), "/read", Some(&cookie)) - none, 1, "read");
 }

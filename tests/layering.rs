@@ -4,9 +4,11 @@
 mod site;
 
 use axum::{
-    Router,
-    extract::Request,
+    Extension, Router,
+    body::{Body, to_bytes},
+    extract::{MatchedPath, OriginalUri, Path, Request},
     handler::Handler,
+    http::header::SET_COOKIE,
     middleware::{Next, from_fn},
     response::Response,
     routing::{any, get, get_service, post},
@@ -18,7 +20,7 @@ use axum_generic_session::{
 use serde_json::json;
 use site::{COOKIE, Site, at_path};
 use std::{convert::Infallible, time::Duration};
-use tower::{Layer, ServiceBuilder, service_fn};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
 async fn count(session: Session) -> Result<String, Error> {
     let n = session.value::<u64>("n").await?.unwrap_or(0) + 1;
@@ -131,8 +133,7 @@ async fn fallbacks_and_methods_are_covered_like_routes() {
     assert_eq!(visitor.post("/methods", "").await.text(), "2");
     assert_eq!(visitor.get("/posts").await.text(), "3", "the wrong method");
     assert_eq!(visitor.get("/no/such/page").await.text(), "4");
-    let head =
-        visitor.send(Request::head("/methods").body(axum::body::Body::empty())).await.expect_status(200);
+    let head = visitor.send(Request::head("/methods").body(Body::empty())).await.expect_status(200);
     assert_eq!((head.text().as_str(), head.set_cookies().len()), ("", 1));
 }
 
@@ -141,7 +142,7 @@ async fn the_layer_goes_around_handlers_services_and_whole_applications() {
     let (_, sessions) = layer();
     let plain = service_fn(|request: Request| async move {
         let there = !request.extensions().is_empty();
-        Ok::<_, Infallible>(Response::new(axum::body::Body::from(there.to_string())))
+        Ok::<_, Infallible>(Response::new(Body::from(there.to_string())))
     });
     let app = Router::new()
         .route("/handler", get(count.layer(sessions.clone())))
@@ -155,6 +156,31 @@ async fn the_layer_goes_around_handlers_services_and_whole_applications() {
     let mut visitor = Client::new(Router::new().fallback_service(whole));
     assert_eq!(visitor.get("/count").await.text(), "1");
     assert_eq!(visitor.get("/count").await.text(), "2");
+}
+
+#[tokio::test]
+async fn around_a_router_what_the_request_has_with_it_stays_there() {
+    async fn all(
+        session: Session,
+        Path(page): Path<String>,
+        matched: MatchedPath,
+        OriginalUri(uri): OriginalUri,
+        before: Option<Extension<u8>>,
+    ) -> Result<String, Error> {
+        let n = count(session).await?;
+        let before = before.map(|Extension(number)| number);
+        Ok(format!("{n} {page} {} {} {before:?}", matched.as_str(), uri.path()))
+    }
+    let (_, sessions) = layer();
+    let app = sessions.defer(true).layer(Router::new().route("/page/{page}", get(all)));
+    for before in [None, Some(7_u8)] {
+        let mut request = Request::get("/page/one").body(Body::empty()).unwrap();
+        before.map(|number| request.extensions_mut().insert(number));
+        let answer = app.clone().oneshot(request).await.unwrap();
+        assert!(answer.headers().contains_key(SET_COOKIE));
+        let text = to_bytes(answer.into_body(), 100).await.unwrap();
+        assert_eq!(text, format!("1 one /page/{{page}} /page/one {before:?}"));
+    }
 }
 
 enum Admin {}
