@@ -93,7 +93,8 @@ fn rows(plan: &Plan) -> Vec<Row> {
         rows.extend(capacity::rows(plan.sessions));
     }
     if wanted("server") {
-        rows.extend(server::rows(rounds.div_ceil(3), slice));
+        // Many short slices: who is slowed down for a second is so in one round, and the others with him.
+        rows.extend(server::rows(rounds * 3 / 2, slice / 5));
     }
     rows
 }

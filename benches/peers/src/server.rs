@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
     process::Child,
     time::{Duration, Instant},
@@ -67,14 +67,14 @@ impl Server {
         (f64::from(done) / elapsed.as_secs_f64(), cpu.as_secs_f64() * 1e6 / f64::from(done))
     }
 
-    /// What the server's process has used of the processor.
+    /// What the server's threads have used of the processor.
     fn cpu(&self) -> Duration {
-        let path = format!("/proc/{}/stat", self.process.id());
-        let stat = fs::read_to_string(path).expect("a running server");
-        // The fields after the name: 12 and 13 are user and system time in hundredths of a second.
-        let fields: Vec<_> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-        let ticks: u64 = fields[11..13].iter().map(|n| n.parse::<u64>().unwrap_or(0)).sum();
-        Duration::from_millis(ticks * 10)
+        let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("a running server");
+        let of_thread = |thread: io::Result<fs::DirEntry>| {
+            let told = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            told.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        Duration::from_nanos(threads.filter_map(of_thread).sum())
     }
 
     fn stop(mut self) {
@@ -159,19 +159,25 @@ fn rows_of(prefix: &str, mode: Mode, questions: &[Question], rounds: usize, slic
                 rates[i].1.push(cpu);
             }
         }
-        let figures: Vec<_> = rates.into_iter().map(|(rate, cpu)| (median(rate), median(cpu))).collect();
+        // Round by round, as what slows a machine down for a while does so to all peers.
+        let of_plain =
+            |i: usize| median(rates[i].0.iter().zip(&rates[0].0).map(|(rate, plain)| rate / plain));
         let row = |name: String, unit, target, of: &dyn Fn(usize) -> f64| {
             let cells = servers.iter().enumerate().map(|(i, server)| Cell::of(server.peer, of(i)));
             Row::new(name, unit, target, cells.collect())
         };
-        rows.push(row(format!("{prefix}, {what}"), "requests/s", Target::NONE, &|i| figures[i].0));
+        rows.push(row(format!("{prefix}, {what}"), "requests/s", Target::NONE, &|i| {
+            median(rates[i].0.clone())
+        }));
         rows.push(row(
             format!("{prefix}, {what}: of plain axum"),
             "times",
             target.map_or(Target::NONE, Target::value),
-            &|i| figures[i].0 / figures[0].0,
+            &of_plain,
         ));
-        rows.push(row(format!("{prefix}, {what}: processor"), "us/request", Target::NONE, &|i| figures[i].1));
+        rows.push(row(format!("{prefix}, {what}: processor"), "us/request", Target::NONE, &|i| {
+            median(rates[i].1.clone())
+        }));
     }
     servers.drain(..).for_each(Server::stop);
     rows
