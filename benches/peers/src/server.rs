@@ -1,8 +1,8 @@
 //! A whole server over loopback: one process serves on one thread, this one asks over kept connections.
 
 use std::{
-    fs,
-    io::{self, Read, Write},
+    fs, hint,
+    io::{self, ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
     process::Child,
     time::{Duration, Instant},
@@ -88,6 +88,8 @@ impl Connection {
     fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("a server");
         stream.set_nodelay(true).expect("a socket");
+        // Who asks does not sleep, or to wake him would be most of what the server does.
+        stream.set_nonblocking(true).expect("a socket");
         let mut connection = Self { stream, cookie: String::new(), buffer: Vec::new() };
         let request = connection.request(Size::Small.fill());
         connection.stream.write_all(&request).expect("an open connection");
@@ -114,7 +116,13 @@ impl Connection {
         self.buffer.clear();
         let mut chunk = [0; 2048];
         loop {
-            let read = self.stream.read(&mut chunk).expect("an open connection");
+            let read = match self.stream.read(&mut chunk) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    hint::spin_loop();
+                    continue;
+                }
+                read => read.expect("an open connection"),
+            };
             assert!(read > 0, "the server has hung up");
             self.buffer.extend_from_slice(&chunk[..read]);
             let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
@@ -145,25 +153,30 @@ pub fn rows(rounds: usize, slice: Duration) -> Vec<Row> {
 type Question = (&'static str, &'static str, &'static str, Option<f64>);
 
 fn rows_of(prefix: &str, mode: Mode, questions: &[Question], rounds: usize, slice: Duration) -> Vec<Row> {
-    let mut servers: Vec<_> = Peer::ALL.into_iter().map(|peer| Server::start(peer, mode)).collect();
-    let mut rows = Vec::new();
-    for &(what, path, plain, target) in questions {
-        eprintln!("{prefix}, {what}");
-        let mut rates = vec![(Vec::new(), Vec::new()); servers.len()];
-        for round in 0..rounds {
+    eprintln!("{prefix}");
+    let mut rates = vec![vec![(Vec::new(), Vec::new()); Peer::ALL.len()]; questions.len()];
+    for round in 0..rounds {
+        // New servers each round: no peer keeps a lucky place in memory.
+        let mut servers: Vec<_> = Peer::ALL.into_iter().map(|peer| Server::start(peer, mode)).collect();
+        for (&(_, path, plain, _), rates) in questions.iter().zip(&mut rates) {
             for turn in 0..servers.len() {
                 let i = (round + turn) % Peer::ALL.len();
                 let path = if servers[i].peer.has_sessions() { path } else { plain };
+                servers[i].load(path, slice / 10);
                 let (rate, cpu) = servers[i].load(path, slice);
                 rates[i].0.push(rate);
                 rates[i].1.push(cpu);
             }
         }
+        servers.into_iter().for_each(Server::stop);
+    }
+    let mut rows = Vec::new();
+    for (&(what, _, _, target), rates) in questions.iter().zip(&rates) {
         // Round by round, as what slows a machine down for a while does so to all peers.
         let of_plain =
             |i: usize| median(rates[i].0.iter().zip(&rates[0].0).map(|(rate, plain)| rate / plain));
         let row = |name: String, unit, target, of: &dyn Fn(usize) -> f64| {
-            let cells = servers.iter().enumerate().map(|(i, server)| Cell::of(server.peer, of(i)));
+            let cells = Peer::ALL.into_iter().enumerate().map(|(i, peer)| Cell::of(peer, of(i)));
             Row::new(name, unit, target, cells.collect())
         };
         rows.push(row(format!("{prefix}, {what}"), "requests/s", Target::NONE, &|i| {
@@ -179,6 +192,5 @@ fn rows_of(prefix: &str, mode: Mode, questions: &[Question], rounds: usize, slic
             median(rates[i].1.clone())
         }));
     }
-    servers.drain(..).for_each(Server::stop);
     rows
 }
