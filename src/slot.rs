@@ -21,6 +21,12 @@ static ROOMY: LazyLock<Extensions> = LazyLock::new(|| {
     extensions
 });
 
+// Not inlined: in a router it is not run.
+#[inline(never)]
+fn roomy() -> Extensions {
+    ROOMY.clone()
+}
+
 /// The session of kind `K` in a request's extensions.
 pub(crate) struct Slot<K> {
     state: Arc<State>,
@@ -38,7 +44,7 @@ impl<K> Slot<K> {
         K: 'static,
     {
         if extensions.is_empty() {
-            extensions.clone_from(&ROOMY);
+            *extensions = roomy();
         }
         extensions.insert(self)
     }
