@@ -88,7 +88,7 @@ impl Connection {
     fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("a server");
         stream.set_nodelay(true).expect("a socket");
-        // Who asks does not sleep, or to wake him would be most of what the server does.
+        // Who asks does not sleep: to wake it would be half of what the server does.
         stream.set_nonblocking(true).expect("a socket");
         let mut connection = Self { stream, cookie: String::new(), buffer: Vec::new() };
         let request = connection.request(Size::Small.fill());
